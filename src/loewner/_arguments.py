@@ -1,0 +1,96 @@
+"""Checks of arguments, shared by all public functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .frameworks import Framework, framework_of
+from .frameworks.arrays import NUMPY
+from .rules.rule import Array
+
+
+def matrices(
+    function: str, square: bool = False, **arguments: Any
+) -> tuple[Framework, list[Array]]:
+    """The arguments as stacks of matrices of one framework and one floating dtype.
+
+    Lists and numbers become arrays of the framework of the others, NumPy if there is
+    none. Integers and booleans are promoted as the framework promotes them. TypeError
+    and `numpy.linalg.LinAlgError` (a ValueError) name the argument, its dtype and shape.
+    """
+    framework = _common_framework(function, arguments)
+    xp = framework.xp
+    arrays = {}
+    for name, x in arguments.items():
+        if framework_of(x) is None:
+            try:
+                x = np.asarray(x)
+            except ValueError:
+                raise TypeError(f"{function}: {name} is not an array of numbers") from None
+            if x.dtype == object:
+                raise TypeError(
+                    f"{function}: {name} has dtype object; pass an array of numbers"
+                )
+        try:
+            x = framework.asarray(x)
+        except TypeError:
+            raise TypeError(
+                f"{function}: {name} of type {type(x).__name__} is not an array of numbers"
+            ) from None
+        arrays[name] = _floating(function, name, x, framework)
+    for name, x in arrays.items():
+        if x.ndim < 2:
+            raise np.linalg.LinAlgError(
+                f"{function}: {name} must be a matrix or a stack of matrices, "
+                f"but has shape {tuple(x.shape)}"
+            )
+        if square and x.shape[-1] != x.shape[-2]:
+            raise np.linalg.LinAlgError(
+                f"{function}: {name} must be square in its last two axes, "
+                f"but has shape {tuple(x.shape)}"
+            )
+    if len(arrays) > 1:
+        common = xp.result_type(*(x.dtype for x in arrays.values()))
+        arrays = {n: _cast(xp, x, common) for n, x in arrays.items()}
+    return framework, list(arrays.values())
+
+
+def _common_framework(function: str, arguments: dict[str, Any]) -> Framework:
+    found = {n: f for n, f in ((n, framework_of(x)) for n, x in arguments.items()) if f}
+    chosen = None
+    for f in found.values():
+        if chosen is None or f.accepts(chosen):
+            chosen = f
+        elif not chosen.accepts(f):
+            kinds = " and ".join(f"{n} is a {g.name} array" for n, g in found.items())
+            raise TypeError(f"{function}: {kinds}; convert them to one framework first")
+    return chosen or NUMPY
+
+
+def _floating(function: str, name: str, x: Array, framework: Framework) -> Array:
+    xp = framework.xp
+    if x.dtype in (xp.float32, xp.float64, xp.complex64, xp.complex128):
+        return x
+    try:
+        promotable = xp.isdtype(x.dtype, ("integral", "bool"))
+    except TypeError:
+        promotable = False
+    if promotable:
+        return xp.astype(x, framework.default_float)
+    raise TypeError(
+        f"{function}: {name} has dtype {x.dtype}; decompositions are computed in float32, "
+        "float64, complex64 and complex128"
+    )
+
+
+def _cast(xp: Any, x: Array, dtype: Any) -> Array:
+    return x if x.dtype == dtype else xp.astype(x, dtype)
+
+
+def triangle(function: str, UPLO: str) -> bool:
+    """Whether UPLO names the lower triangle; ValueError if it names none."""
+    if not isinstance(UPLO, str) or UPLO.upper() not in ("L", "U"):
+        raise ValueError(f"{function}: UPLO must be 'L' or 'U', not {UPLO!r}")
+    return UPLO.upper() == "L"

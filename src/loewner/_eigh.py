@@ -1,0 +1,159 @@
+"""The Hermitian eigenproblem, standard and generalized."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ._arguments import matrices, triangle
+from ._results import EighResult
+from .rules import Eigh, GeneralizedEigh
+from .rules.rule import Array
+
+
+def eigh(a: Array, b: Array | None = None, UPLO: str = "L") -> EighResult:
+    """Eigenvalues and eigenvectors of a Hermitian matrix, or of a Hermitian definite pair.
+
+    Solves ``a V = V diag(w)`` with ``V^H V = I``, or ``a V = b V diag(w)`` with
+    ``V^H b V = I``, as `numpy.linalg.eigh` and `scipy.linalg.eigh` do.
+
+    Parameters
+    ----------
+    a : array, shape (..., n, n)
+        Hermitian, or real symmetric. Only the triangle named by `UPLO` is read.
+    b : array, shape (..., n, n), optional
+        Hermitian positive definite; its leading dimensions broadcast with those of a.
+        Only the triangle named by `UPLO` is read.
+    UPLO : {"L", "U"}
+        The triangle that is read.
+
+    Returns
+    -------
+    EighResult
+        Named tuple ``(eigenvalues, eigenvectors)``: w (..., n), real and ascending, and V
+        (..., n, n), whose columns are the eigenvectors.
+
+    Raises
+    ------
+    TypeError
+        For object, half or extended precision dtypes, what is not an array, or a and b of
+        different frameworks.
+    ValueError
+        If UPLO is neither "L" nor "U", or the shapes of a and b do not match.
+    numpy.linalg.LinAlgError
+        If a or b is not a square matrix; if b is not positive definite, in NumPy and
+        autograd (PyTorch raises its own ``torch.linalg.LinAlgError``, JAX returns NaN);
+        and whatever the framework's solver raises for NaN and infinite entries.
+
+    Notes
+    -----
+    *The triangle that is not read.* The derivative is the one on the space of Hermitian
+    matrices: the gradient is the Hermitian G with ``dL = Re tr(G^H da)`` for every
+    Hermitian da, so that a pair of mirrored entries shares the derivative equally, and a
+    tangent enters by its Hermitian part. Composed with anything that builds a Hermitian
+    matrix this is the right chain rule, and a step along G keeps a Hermitian. The
+    derivative with respect to the entries of the triangle that is read alone is
+    ``tril(2 G) - diag(diag(G))``. The same holds for b.
+
+    *Differentiable*: every function of the outputs that does not depend on the phases of
+    the eigenvectors, nor on the basis inside a cluster of equal eigenvalues, in both modes
+    and to every order: separated eigenvalues and vectors, projectors onto clusters, sums
+    over clusters. Phases and bases do not turn (the horizontal choice); compose
+    `fix_phase` for a definite phase. With b, the part of the derivative that keeps
+    ``V^H b V = I`` is kept inside a cluster as well.
+
+    *Not differentiable*, and not reported: a loss that uses one member of a repeated pair.
+    A function f(a) put together as ``V f(w) V^H`` is smooth at a repeat, but its
+    derivative is not determined by w and V alone there.
+
+    Eigenvalues within ``(n + 16) eps max|w|`` of each other count as equal: the backward
+    error of the solver.
+
+    Cost besides the decomposition: 6 n^3 flops (10 n^3 to 12 n^3 with b), and 2 n^3 for a
+    loss on the eigenvalues alone.
+
+    References
+    ----------
+    Magnus, Econometric Theory 1 (1985); Giles, NA-08/01 (2008), section 3.1. The formulas
+    are (1) and (2) of ``loewner/rules/eigh.py`` and ``loewner/rules/geigh.py``.
+
+    Examples
+    --------
+    The sum of the two lowest eigenvalues, which coincide, and its gradient: the projector
+    on their space.
+
+    >>> import numpy as np
+    >>> import loewner as lw
+    >>> a = np.diag([1.0, 1.0, 3.0])
+    >>> value, pullback = lw.vjp(lambda a: lw.eigh(a).eigenvalues[:2].sum(), a)
+    >>> pullback(np.array(1.0))[0]
+    array([[1., 0., 0.],
+           [0., 1., 0.],
+           [0., 0., 0.]])
+    """
+    w, v = _call("eigh", a, b, UPLO, 2)
+    return EighResult(w, v)
+
+
+def eigvalsh(a: Array, b: Array | None = None, UPLO: str = "L") -> Array:
+    """Eigenvalues of a Hermitian matrix or definite pair: ``eigh(a, b, UPLO).eigenvalues``.
+
+    Parameters
+    ----------
+    a, b, UPLO
+        As for `eigh`.
+
+    Returns
+    -------
+    array, shape (..., n)
+        Real and ascending.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.linalg.LinAlgError
+        As `eigh`.
+
+    Notes
+    -----
+    *Differentiable* to every order where the eigenvalues are distinct; at a repeat, for
+    functions that are symmetric in the repeated values (first order; to higher orders if
+    they depend on them through their sum: the Hessian of ``sum(eigvalsh(a))`` is zero).
+    The second derivative of, say, ``sum(eigvalsh(a)**2)`` is not determined there by a
+    vector of values. The vectors are computed only if a derivative is taken.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import loewner as lw
+    >>> lw.eigvalsh(np.array([[2.0, 1.0], [1.0, 2.0]])).round(12)
+    array([1., 3.])
+    """
+    return _call("eigvalsh", a, b, UPLO, 1)[0]
+
+
+def _call(name: str, a: Any, b: Any, UPLO: str, outputs: int) -> tuple[Array, ...]:
+    lower = triangle(name, UPLO)
+    if b is None:
+        framework, (a,) = matrices(name, square=True, a=a)
+        return framework.call(Eigh(lower), a, outputs=outputs)
+    framework, (a, b) = matrices(name, square=True, a=a, b=b)
+    if a.shape[-1] != b.shape[-1]:
+        raise ValueError(
+            f"{name}: a and b must be of the same order, but a has shape {tuple(a.shape)} "
+            f"and b has shape {tuple(b.shape)}"
+        )
+    try:
+        batch = np.broadcast_shapes(tuple(a.shape[:-2]), tuple(b.shape[:-2]))
+    except ValueError:
+        raise ValueError(
+            f"{name}: the leading dimensions of a and b do not broadcast: a has shape "
+            f"{tuple(a.shape)} and b has shape {tuple(b.shape)}"
+        ) from None
+    a, b = (
+        x
+        if tuple(x.shape[:-2]) == batch
+        else framework.xp.broadcast_to(x, batch + tuple(x.shape[-2:]))
+        for x in (a, b)
+    )
+    return framework.call(GeneralizedEigh(lower), a, b, outputs=outputs)

@@ -1,0 +1,130 @@
+"""The singular value decomposition."""
+
+from __future__ import annotations
+
+from ._arguments import matrices
+from ._results import SVDResult
+from .rules import Svd
+from .rules.pieces import adjoint
+from .rules.rule import Array
+
+
+def svd(a: Array, full_matrices: bool = True) -> SVDResult:
+    """Singular value decomposition ``a = U diag(S) Vh``, differentiable in every framework.
+
+    Parameters
+    ----------
+    a : array, shape (..., m, n)
+        float32, float64, complex64 or complex128; integers and booleans are promoted.
+    full_matrices : bool, default True
+        Whether U and Vh are square. If False they have k = min(m, n) columns and rows.
+
+    Returns
+    -------
+    SVDResult
+        Named tuple ``(U, S, Vh)`` of shapes (..., m, m), (..., k), (..., n, n), or
+        (..., m, k), (..., k), (..., k, n). S is real, non-negative and descending.
+
+    Raises
+    ------
+    TypeError
+        For object, half or extended precision dtypes, or what is not an array.
+    numpy.linalg.LinAlgError
+        If a has fewer than two dimensions, or the framework's solver reports an error
+        (NumPy and PyTorch do for NaN and infinite entries, JAX returns NaN).
+
+    Notes
+    -----
+    *Differentiable*: every function of the outputs that does not depend on what the
+    matrix leaves open, in both modes and to every order: the phases of the pairs
+    (u_j, v_j), the basis inside a cluster of equal singular values, the two bases that
+    belong to the value zero, and the basis of the columns of U (rows of Vh) beyond the
+    k-th. Those do not turn (the horizontal choice); compose `fix_phase` for a definite
+    phase. Projectors onto clusters, also onto the null spaces, have exact derivatives at
+    exact repeats and zeros.
+
+    *Not differentiable*, and not reported: a loss that uses one member of a repeated
+    pair. A smooth loss such as ``sum(S**2)`` at repeated values has a correct first
+    derivative; its second is not determined by a vector of values.
+
+    Singular values within ``(max(m, n) + 16) eps S[0]`` of each other, or of zero, count
+    as equal: the backward error of the solver.
+
+    Cost for m >= n, besides the decomposition: 6 m n^2 + 2 n^3 flops in reverse mode, and
+    2 m n^2 for a loss on S alone.
+
+    References
+    ----------
+    Townsend, *Differentiating the singular value decomposition* (2016); Wan and Zhang,
+    arXiv:1909.02659 (complex); Giles, NA-08/01 (2008). The formulas are (1) and (2) of
+    ``loewner/rules/svd.py``.
+
+    Examples
+    --------
+    The gradient of a loss through the projector onto the two leading singular vectors,
+    which coincide: elsewhere it is NaN.
+
+    >>> import numpy as np
+    >>> import loewner as lw
+    >>> a = np.diag([2.0, 2.0, 1.0])
+    >>> def loss(a):
+    ...     U, S, Vh = lw.svd(a, full_matrices=False)
+    ...     return (U[:, :2] @ U[:, :2].T)[0, 2]
+    >>> value, pullback = lw.vjp(loss, a)
+    >>> (gradient,) = pullback(np.array(1.0))
+    >>> gradient.round(6) + 0.0
+    array([[0.      , 0.      , 0.333333],
+           [0.      , 0.      , 0.      ],
+           [0.666667, 0.      , 0.      ]])
+    """
+    framework, (a,) = matrices("svd", a=a)
+    xp = framework.xp
+    wide = a.shape[-2] < a.shape[-1]
+    x = adjoint(xp, a) if wide else a
+    rule = Svd(full=bool(full_matrices), wide=wide)
+    count = rule.frames(*x.shape[-2:])
+    s, u, v, *null = framework.call(rule, x, outputs=count)
+    if null:
+        u = xp.concat([u, null[0]], axis=-1)
+    u, v = (v, u) if wide else (u, v)
+    return SVDResult(u, s, adjoint(xp, v))
+
+
+def svdvals(a: Array) -> Array:
+    """Singular values, descending: ``svd(a).S`` without the vectors.
+
+    Parameters
+    ----------
+    a : array, shape (..., m, n)
+        As for `svd`.
+
+    Returns
+    -------
+    array, shape (..., min(m, n))
+        Real and non-negative.
+
+    Raises
+    ------
+    TypeError, numpy.linalg.LinAlgError
+        As `svd`.
+
+    Notes
+    -----
+    *Differentiable* where the values are distinct and positive, in both modes and to
+    every order, and at repeats for functions that are symmetric in the repeated values
+    (first order; to higher orders if they are linear in the sum over the cluster). At
+    the value zero, where a singular value has a kink, the derivative is u^H da v, an
+    element of the Clarke subdifferential that depends on the signs of u and v. The
+    vectors are computed only if a derivative is taken.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import loewner as lw
+    >>> lw.svdvals(np.array([[0.0, 2.0], [1.0, 0.0]]))
+    array([2., 1.])
+    """
+    framework, (a,) = matrices("svdvals", a=a)
+    wide = a.shape[-2] < a.shape[-1]
+    x = adjoint(framework.xp, a) if wide else a
+    return framework.call(Svd(wide=wide), x, outputs=1)[0]

@@ -1,0 +1,120 @@
+"""autograd (HIPS) learns a rule as a primitive with a VJP and a JVP.
+
+Its cotangents are the conjugates of those in the rules.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import autograd.numpy as anp
+import numpy as np
+from autograd.builtins import tuple as boxed_tuple
+from autograd.extend import defvjp_argnums, primitive
+from autograd.core import defjvp_argnums
+from autograd.tracer import isbox
+
+from ..rules.rule import Array, Arrays, Rule
+from .base import Framework
+from .numpy import NumpySolvers
+
+
+class _Namespace:
+    """The words of the rules in `autograd.numpy`; what is not differentiated, in NumPy."""
+
+    __name__ = "autograd.numpy"
+
+    sqrt = staticmethod(anp.sqrt)
+    sum = staticmethod(anp.sum)
+    where = staticmethod(anp.where)
+    matmul = staticmethod(anp.matmul)
+    broadcast_to = staticmethod(anp.broadcast_to)
+    asarray = staticmethod(anp.array)
+
+    class linalg:
+        @staticmethod
+        def diagonal(x):
+            return anp.diagonal(x, axis1=-1, axis2=-2)
+
+    @staticmethod
+    def astype(x, dtype):
+        if x.dtype == dtype:
+            return x
+        if np.isdtype(dtype, "complex floating") and np.isdtype(x.dtype, "real floating"):
+            return x + np.zeros((), dtype)  # whose adjoint takes the real part
+        return x.astype(dtype)
+
+    @staticmethod
+    def concat(xs, axis=0):
+        return anp.concatenate(xs, axis=axis)
+
+    @staticmethod
+    def matrix_transpose(x):
+        return anp.swapaxes(x, -1, -2)
+
+    def __getattr__(self, name):
+        return getattr(anp, name, None) or getattr(np, name)
+
+
+class Autograd(Framework):
+    name = "autograd"
+    solvers = NumpySolvers(np)
+    xp = _Namespace()
+
+    def call(self, rule: Rule, *inputs: Array, outputs: int | None = None) -> Arrays:
+        if not any(isbox(x) for x in inputs):
+            return tuple(rule.evaluate(self.solvers, inputs, outputs))[:outputs]
+        found = _learnt(rule)(*inputs)
+        return tuple(found[i] for i in range(len(found)))[:outputs]
+
+    def asarray(self, x):
+        return x if isbox(x) else np.asarray(x)
+
+    def accepts(self, other):
+        return other is self or other.name == "NumPy"
+
+    @property
+    def default_float(self):
+        return np.float64
+
+
+FRAMEWORK = Autograd()
+
+
+def owns(x: Any) -> bool:
+    return isbox(x)
+
+
+@functools.cache
+def _learnt(rule: Rule) -> Any:
+    def evaluate(*inputs):
+        return tuple(rule.evaluate(FRAMEWORK.solvers, inputs))
+
+    call = primitive(evaluate)
+
+    def vjp(argnums, outputs, inputs, kwargs):
+        outputs = tuple(outputs[i] for i in range(len(outputs)))
+        wanted = tuple(i in argnums for i in range(len(inputs)))
+
+        def pullback(g):
+            # an absent cotangent comes as an array of zeros
+            g = tuple(g[i] for i in range(len(outputs)))
+            g = tuple(None if not isbox(gi) and not np.any(gi) else anp.conj(gi) for gi in g)
+            if all(gi is None for gi in g):
+                return tuple(np.zeros(inputs[i].shape, inputs[i].dtype) for i in argnums)
+            found = rule.vjp(FRAMEWORK, inputs, outputs, g, wanted)
+            return tuple(anp.conj(found[i]) for i in argnums)
+
+        return pullback
+
+    def jvp(argnums, tangents, outputs, inputs, kwargs):
+        outputs = tuple(outputs[i] for i in range(len(outputs)))
+        given: list[Any] = [None] * len(inputs)
+        for i, t in zip(argnums, tangents, strict=True):
+            given[i] = t
+        return boxed_tuple(tuple(rule.jvp(FRAMEWORK, inputs, outputs, tuple(given))))
+
+    defvjp_argnums(call, vjp)
+    defjvp_argnums(call, jvp)
+    return call

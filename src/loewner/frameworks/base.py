@@ -1,0 +1,48 @@
+"""What a framework has to offer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from ..rules.rule import Array, Arrays, LinearEquation, Rule, Solve, Solvers
+
+
+class Framework(ABC):
+    """One automatic differentiation system; also the `Ops` that rules are stated in."""
+
+    name: str
+    solvers: Solvers
+
+    @property
+    @abstractmethod
+    def xp(self) -> Any:
+        """The array namespace, differentiable by the framework."""
+
+    @abstractmethod
+    def call(self, rule: Rule, *inputs: Array, outputs: int | None = None) -> Arrays:
+        """The first outputs of a rule, differentiable in every mode and to every order."""
+
+    def solve(
+        self,
+        equation: LinearEquation,
+        masks: Arrays,
+        coefficients: Arrays,
+        rhs: Arrays,
+        adjoint: bool = False,
+    ) -> Arrays:
+        """The differentiable solution of a linear equation."""
+        return self.call(Solve(equation, adjoint), *masks, *coefficients, *rhs)
+
+    def asarray(self, x: Any) -> Array:
+        """An array of this framework from one, or from nested lists and numbers."""
+        return self.xp.asarray(x)
+
+    def accepts(self, other: Framework) -> bool:
+        """Whether the framework's own functions take arrays of `other` beside its own."""
+        return other is self
+
+    @property
+    @abstractmethod
+    def default_float(self) -> Any:
+        """The dtype that integers and booleans are promoted to."""

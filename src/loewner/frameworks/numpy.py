@@ -1,0 +1,150 @@
+"""The decompositions of NumPy, and of any library that follows the array API standard."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+
+from ..rules.pieces import adjoint, hermitian_from_triangle
+from ..rules.rule import Array
+
+
+class StandardSolvers:
+    """`linalg` of an array API namespace."""
+
+    def __init__(self, xp: Any):
+        self.xp = xp
+
+    def eigh(self, a: Array, lower: bool) -> tuple[Array, Array]:
+        w, v = self.xp.linalg.eigh(hermitian_from_triangle(self.xp, a, lower))
+        return w, v
+
+    def eigvalsh(self, a: Array, lower: bool) -> Array:
+        return self.xp.linalg.eigvalsh(hermitian_from_triangle(self.xp, a, lower))
+
+    def svd(self, a: Array, full: bool) -> tuple[Array, Array, Array]:
+        u, s, vh = self.xp.linalg.svd(a, full_matrices=full)
+        return u, s, vh
+
+    def svdvals(self, a: Array) -> Array:
+        return self.xp.linalg.svdvals(a)
+
+    def eig(self, a: Array, left: bool) -> tuple[Array, Array, Array | None]:
+        w, v = self._linalg("eig")(a)
+        return w, v, None
+
+    def eigvals(self, a: Array) -> Array:
+        return self._linalg("eigvals")(a)
+
+    def cholesky(self, a: Array) -> Array:
+        return self.xp.linalg.cholesky(a)
+
+    def solve(self, a: Array, b: Array) -> Array:
+        return self.xp.linalg.solve(a, b)
+
+    def solve_triangular(self, a: Array, b: Array, lower: bool) -> Array:
+        return self.xp.linalg.solve(a, b)
+
+    def _linalg(self, name: str) -> Any:
+        try:
+            return getattr(self.xp.linalg, name)
+        except AttributeError:
+            raise NotImplementedError(
+                f"the array library {self.xp.__name__!r} has no linalg.{name}"
+            ) from None
+
+
+class NumpySolvers(StandardSolvers):
+    """`numpy.linalg`, with left eigenvectors and triangular solves from SciPy if installed."""
+
+    def eigh(self, a, lower):
+        w, v = np.linalg.eigh(a, "L" if lower else "U")
+        return w, v
+
+    def eigvalsh(self, a, lower):
+        return np.linalg.eigvalsh(a, "L" if lower else "U")
+
+    def eig(self, a, left):
+        if left and has_scipy():
+            return scipy_eig(a)
+        w, v = np.linalg.eig(a)
+        dtype = np.result_type(a.dtype, np.complex64)
+        return w.astype(dtype), v.astype(dtype), None
+
+    def eigvals(self, a):
+        return np.linalg.eigvals(a).astype(np.result_type(a.dtype, np.complex64))
+
+    def cholesky(self, a):
+        return np.linalg.cholesky(a)
+
+    def solve(self, a, b):
+        return solve_or_nan(a, b)
+
+    def solve_triangular(self, a, b, lower):
+        if not has_scipy() or 0 in b.shape:
+            return np.linalg.solve(a, b)
+        from scipy.linalg import solve_triangular
+
+        return each_matrix(
+            lambda t, x: (solve_triangular(t, x, lower=lower, check_finite=False),), a, b
+        )[0]
+
+
+def has_scipy() -> bool:
+    """Whether SciPy can be imported; it is used where it is there and never required."""
+    return importlib.util.find_spec("scipy") is not None
+
+
+def each_matrix(function: Any, *stacks: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Apply a function of single matrices, which returns a tuple, over leading dimensions."""
+    batch = np.broadcast_shapes(*(x.shape[:-2] for x in stacks))
+    flat = [
+        np.broadcast_to(x, batch + x.shape[-2:]).reshape((-1, *x.shape[-2:])) for x in stacks
+    ]
+    results = [function(*matrices) for matrices in zip(*flat, strict=True)]
+    return tuple(np.stack(r).reshape(batch + r[0].shape) for r in zip(*results, strict=True))
+
+
+def scipy_eig(a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Eigenvalues, unit right and left eigenvectors by one call of geev per matrix.
+
+    A matrix with NaN or infinite entries gives NaN: geev may not return on it.
+    """
+    from scipy.linalg import eig
+
+    dtype = np.result_type(a.dtype, np.complex64)
+    if 0 in a.shape:
+        return np.zeros(a.shape[:-1], dtype), np.zeros(a.shape, dtype), np.zeros(a.shape, dtype)
+
+    def one(matrix):
+        if not np.isfinite(matrix).all():
+            lost = np.full(matrix.shape, np.nan, dtype)
+            return lost[0], lost, lost
+        w, y, v = eig(matrix, left=True, right=True, check_finite=False)
+        return w.astype(dtype), v.astype(dtype), y.astype(dtype)
+
+    w, v, y = each_matrix(one, a)
+    return w, v, y
+
+
+def solve_or_nan(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a^-1 b, NaN for the matrices of the stack that are singular instead of an exception."""
+    try:
+        return np.linalg.solve(a, b)
+    except np.linalg.LinAlgError:
+        if a.ndim == 2:
+            return np.full_like(b, np.nan)
+        return each_matrix(lambda x, y: (solve_or_nan(x, y),), a, b)[0]
+
+
+__all__ = [
+    "NumpySolvers",
+    "StandardSolvers",
+    "adjoint",
+    "each_matrix",
+    "has_scipy",
+    "scipy_eig",
+    "solve_or_nan",
+]

@@ -1,0 +1,150 @@
+"""PyTorch learns a rule as one `autograd.Function` whose derivatives are differentiable.
+
+torch.compile cannot trace a Function that defines `jvp` or `vmap`, so that a compiling
+call goes through a second class that defines only the backward.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from array_api_compat import torch as xp
+from torch.autograd import forward_ad
+
+from ..rules.rule import Array, Arrays, Rule
+from .base import Framework
+from .numpy import has_scipy, scipy_eig
+
+
+class TorchSolvers:
+    """`torch.linalg`, with left eigenvectors from SciPy on the CPU if it is installed."""
+
+    xp = xp
+
+    def eigh(self, a, lower):
+        w, v = torch.linalg.eigh(a, UPLO="L" if lower else "U")
+        return w, v
+
+    def eigvalsh(self, a, lower):
+        return torch.linalg.eigvalsh(a, UPLO="L" if lower else "U")
+
+    def svd(self, a, full):
+        u, s, vh = torch.linalg.svd(a, full_matrices=full)
+        return u, s, vh
+
+    def svdvals(self, a):
+        return torch.linalg.svdvals(a)
+
+    def eig(self, a, left):
+        if left and a.device.type == "cpu" and has_scipy():
+            return _eig_with_left(a)
+        w, v = torch.linalg.eig(a)
+        return w, v, None
+
+    def eigvals(self, a):
+        return torch.linalg.eigvals(a)
+
+    def cholesky(self, a):
+        return torch.linalg.cholesky(a)
+
+    def solve(self, a, b):
+        x, _ = torch.linalg.solve_ex(a, b)  # not finite where singular, instead of an exception
+        return x
+
+    def solve_triangular(self, a, b, lower):
+        return torch.linalg.solve_triangular(a, b, upper=not lower)
+
+
+@torch.compiler.disable
+def _eig_with_left(a):
+    w, v, y = scipy_eig(a.detach().numpy())
+    return torch.from_numpy(w), torch.from_numpy(v), torch.from_numpy(y)
+
+
+class Torch(Framework):
+    name = "PyTorch"
+    solvers = TorchSolvers()
+    xp = xp
+
+    def call(self, rule: Rule, *inputs: Array, outputs: int | None = None) -> Arrays:
+        if not _differentiates(inputs):
+            return tuple(rule.evaluate(self.solvers, inputs, outputs))[:outputs]
+        reverse, both = _learnt(rule)
+        function = reverse if torch.compiler.is_compiling() else both
+        return tuple(function.apply(*inputs))[:outputs]
+
+    @property
+    def default_float(self):
+        return torch.get_default_dtype()
+
+
+FRAMEWORK = Torch()
+
+
+def owns(x: Any) -> bool:
+    return isinstance(x, torch.Tensor)
+
+
+def _differentiates(inputs: Arrays) -> bool:
+    """Whether a derivative, or a transform of torch.func, may be watching."""
+    if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
+        return True
+    if torch.compiler.is_compiling():
+        return False
+    return (
+        torch._C._functorch.peek_interpreter_stack() is not None
+        or forward_ad._current_level >= 0
+    )
+
+
+@functools.cache
+def _learnt(rule: Rule) -> tuple[Any, Any]:
+    """The rule as two Functions: with a backward only, and with every transform."""
+
+    class Reverse(torch.autograd.Function):
+        @staticmethod
+        def forward(*inputs):
+            return tuple(rule.evaluate(FRAMEWORK.solvers, inputs))
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.set_materialize_grads(False)
+            kept = (*(inputs if rule.needs_inputs else ()), *output)
+            ctx.count = len(kept) - len(output)
+            ctx.inputs = len(inputs)
+            ctx.save_for_backward(*kept)
+            ctx.save_for_forward(*kept)
+
+        @staticmethod
+        def backward(ctx, *cotangents):
+            if all(g is None for g in cotangents):
+                return (None,) * ctx.inputs
+            inputs, outputs = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
+            found = rule.vjp(FRAMEWORK, inputs, outputs, cotangents, ctx.needs_input_grad)
+            return tuple(
+                g if needed else None
+                for g, needed in zip(found, ctx.needs_input_grad, strict=True)
+            )
+
+    class Both(Reverse):
+        @staticmethod
+        def jvp(ctx, *tangents):
+            inputs, outputs = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
+            return tuple(rule.jvp(FRAMEWORK, inputs, outputs, tangents))
+
+        @staticmethod
+        def vmap(info, in_dims, *inputs):
+            moved = []
+            for x, axis in zip(inputs, in_dims, strict=True):
+                if axis is None:
+                    x = x.expand((info.batch_size, *x.shape))
+                else:
+                    x = x.movedim(axis, 0)
+                moved.append(x)
+            out = tuple(Both.apply(*moved))
+            return out, (0,) * len(out)
+
+    Reverse.__name__ = Both.__name__ = type(rule).__name__
+    return Reverse, Both

@@ -1,0 +1,144 @@
+"""A = V B W with W V = I and unit columns of V: the eigenproblem of a general matrix.
+
+With P = W dA V and M the mask of the clusters,
+
+    Omega B - B Omega = P off M,       D = -diag(V^H V Omega),
+    dw = diag P,       dB = M o (P - D B + B D),
+    dV = V (Omega + D),       dW = -(Omega + D) W.                                       (1)
+
+D takes from dv_j what lies along v_j: |v_j| stays 1 and the phase does not turn (the
+horizontal choice), so a loss that sees |v| is right. Adjoint, for cotangents gw, gV, gW, gB:
+
+    d    = diag(V^H gV - gW W^H) - rowsum(M o gB o conj B) + colsum(M o gB o conj B),
+    gOmega = V^H (gV - V diag d) - gW W^H,
+    gA   = W^H ( sylv^H(gOmega) + M o gB + diag gw ) V^H.                                (2)
+
+For real A take the real part. W comes from the left eigenvectors of the solver, row by
+row, so that each eigenvalue keeps its own condition number; solving with V would mix the
+rows and spoil all of them as soon as one is ill-conditioned.
+
+Boeddeker et al., arXiv:1701.00392, (4.60) and (4.77), for (1) without B and (2) without
+gW and gB; Giles, NA-08/01 (2008), section 3.1, leaves D out and so holds only for losses
+that ignore |v|. Condition numbers: Wilkinson; LAPACK Users' Guide, section 4.8.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from .pieces import adjoint, diagonal_matrix, tolerance, total
+from .rule import Array, Rule, Solvers
+from .sylvester import Sylvester
+
+
+@dataclasses.dataclass(frozen=True)
+class Eig(Rule):
+    """(w, V, W, B) of A (..., n, n), all complex; `real` says that A is real."""
+
+    real: bool = False
+
+    def evaluate(self, solvers, inputs, outputs=None):
+        (a,) = inputs
+        xp = solvers.xp
+        a, scale = _scaled(xp, a)
+        if outputs == 1:
+            return (solvers.eigvals(a) * scale,)
+        w, v, y = solvers.eig(a, left=outputs != 2)
+        if outputs == 2:
+            return w * scale, v
+        if y is None:
+            inverse = solvers.solve(v, xp.eye(v.shape[-1], dtype=v.dtype) + xp.zeros_like(v))
+        else:
+            inverse = _biorthogonal(solvers, w, v, y)
+        w = w * scale
+        return w, v, inverse, diagonal_matrix(xp, w, v.dtype)
+
+    def jvp(self, ops, inputs, outputs, tangents):
+        w, v, inverse, b = outputs
+        (da,) = tangents
+        xp = ops.xp
+        p = inverse @ (xp.astype(da, v.dtype) @ v)  # P = W dA V
+        same = _same(xp, w, inverse)
+        (omega,) = ops.solve(Sylvester(), (same,), (b, b), (p,))
+        d = -xp.sum(xp.conj(v) * (v @ omega), axis=-2)  # D = -diag(V^H V Omega)
+        turn = omega + diagonal_matrix(xp, d, v.dtype)
+        db = p - d[..., :, None] * b + b * d[..., None, :]
+        return (
+            xp.linalg.diagonal(p),
+            v @ turn,
+            -(turn @ inverse),
+            xp.where(same, db, xp.zeros_like(db)),
+        )
+
+    def vjp(self, ops, inputs, outputs, cotangents, wanted):
+        w, v, inverse, b = outputs
+        gw, gv, ginv, gb = cotangents
+        xp = ops.xp
+        same = _same(xp, w, inverse)
+        d, inner = [], []
+        if gv is not None:
+            d.append(xp.sum(xp.conj(v) * gv, axis=-2))
+        if ginv is not None:
+            d.append(-xp.sum(ginv * xp.conj(inverse), axis=-1))
+        if gb is not None:
+            gb = xp.where(same, gb, xp.zeros_like(gb))
+            seen = gb * xp.conj(b)
+            d.append(xp.sum(seen, axis=-2) - xp.sum(seen, axis=-1))
+            inner.append(gb)
+        if gw is not None:
+            inner.append(diagonal_matrix(xp, gw, v.dtype))
+        if d:
+            along = v * total(*d)[..., None, :]
+            turn = adjoint(xp, v) @ (-along if gv is None else gv - along)
+            if ginv is not None:
+                turn = turn - ginv @ adjoint(xp, inverse)
+            inner += ops.solve(Sylvester(), (same,), (b, b), (turn,), adjoint=True)
+        ga = adjoint(xp, inverse) @ total(*inner) @ adjoint(xp, v)
+        return (xp.real(ga) if self.real else ga,)
+
+
+def _same(xp, w: Array, inverse: Array) -> Array:
+    """Pairs of eigenvalues nearer than their own backward error, tau times condition number.
+
+    |dw_j| <= kappa_j |dA| with kappa_j = |W_j| because |v_j| = 1.
+    """
+    kappa = xp.sqrt(xp.sum(xp.abs(inverse) ** 2, axis=-1))
+    tau = tolerance(xp, w, w.shape[-1])[..., None]
+    distance = xp.abs(w[..., :, None] - w[..., None, :])
+    return distance <= tau * (kappa[..., :, None] + kappa[..., None, :]) / 2
+
+
+def _scaled(xp, a: Array) -> tuple[Array, Array]:
+    """A and a power of two whose product is the given matrix, max |a_ij| of order one.
+
+    geev in LAPACK, as SciPy and JAX call it, returns wrong eigenvalues for matrices whose
+    norm is far from one (in double from about 1e138 up and 1e-140 down).
+    """
+    if a.shape[-1] == 0:
+        return a, xp.zeros_like(xp.abs(a[..., :, 0]))
+    size = xp.max(xp.max(xp.abs(a), axis=-1), axis=-1)
+    one = xp.zeros_like(size) + 1
+    usable = (size > 0) & xp.isfinite(size)
+    exponent = xp.floor(xp.log2(xp.where(usable, size, one)))
+    limit = 120 if xp.finfo(size.dtype).bits == 32 else 1000  # both 2^e and 2^-e are normal
+    exponent = xp.clip(exponent, -limit, limit)
+    down, up = (xp.pow(2 * one, e)[..., None] for e in (-exponent, exponent))
+    return a * xp.astype(down[..., None], a.dtype), up
+
+
+def _biorthogonal(solvers: Solvers, w: Array, v: Array, y: Array) -> Array:
+    """W with W V = I from the left eigenvectors, the columns of y.
+
+    W = N^-1 Y^H with N = Y^H V, of which only the blocks of the clusters are kept: for
+    simple eigenvalues that is the division by y_j^H v_j, and inside a semisimple cluster
+    it makes the two bases dual to each other, which geev does not.
+    """
+    xp = solvers.xp
+    yh = adjoint(xp, y)
+    n = yh @ v
+    kappa_inverse = xp.abs(xp.linalg.diagonal(n))
+    tau = tolerance(xp, w, w.shape[-1])[..., None]
+    distance = xp.abs(w[..., :, None] - w[..., None, :])
+    least = xp.minimum(kappa_inverse[..., :, None], kappa_inverse[..., None, :])
+    same = distance * least <= tau
+    return solvers.solve(xp.where(same, n, xp.zeros_like(n)), yh)

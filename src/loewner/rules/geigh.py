@@ -1,0 +1,88 @@
+"""A V = B V diag w with V^H B V = I: the generalized Hermitian eigenproblem.
+
+With the core T = V^H A V, A' = herm(V^H dA V), B' = herm(V^H dB V),
+
+    H = A' - herm(B' T),       dw = Re diag H,       dT = M o H,
+    dV = V (Omega - B'/2),     Omega T - T Omega = H off the clusters M.                 (1)
+
+The regular part -B'/2, which keeps V^H B V = I, is not divided by any gap and so
+survives inside a cluster. Adjoint, with Z = V^H gV:
+
+    H* = sylv(skew Z) + M o herm gT + diag gw,
+    gA = V H* V^H,       gB = V ( -herm(H* T) - herm(Z)/2 ) V^H.                         (2)
+
+The usual v_i^H (dA - w_j dB) v_j / (w_j - w_i) is the same off the clusters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from .pieces import (
+    adjoint,
+    diagonal_matrix,
+    herm,
+    hermitian_from_triangle,
+    real_diagonal,
+    same_cluster,
+    skew,
+    tolerance,
+    total,
+)
+from .rule import Rule
+from .sylvester import Sylvester
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneralizedEigh(Rule):
+    """(w, V, T) for Hermitian A and positive definite B, both (..., n, n), one triangle read."""
+
+    lower: bool = True
+
+    def evaluate(self, solvers, inputs, outputs=None):
+        a, b = inputs
+        xp = solvers.xp
+        factor = solvers.cholesky(b if self.lower else adjoint(xp, b))  # B = L L^H
+        a = hermitian_from_triangle(xp, a, self.lower)
+        half = solvers.solve_triangular(factor, a, lower=True)
+        c = solvers.solve_triangular(factor, adjoint(xp, half), lower=True)  # L^-1 A L^-H
+        if outputs == 1:
+            return (solvers.eigvalsh(c, True),)
+        w, y = solvers.eigh(c, True)
+        v = solvers.solve_triangular(adjoint(xp, factor), y, lower=False)
+        return w, v, diagonal_matrix(xp, w, v.dtype)
+
+    def jvp(self, ops, inputs, outputs, tangents):
+        w, v, t = outputs
+        da, db = tangents
+        xp = ops.xp
+        vh = adjoint(xp, v)
+        same = same_cluster(xp, w, tolerance(xp, w, w.shape[-1]))
+        p = None if da is None else herm(xp, vh @ (da @ v))
+        bp = None if db is None else herm(xp, vh @ (db @ v))
+        h = total(p, None if bp is None else -herm(xp, bp @ t))  # H = A' - herm(B' T)
+        (omega,) = ops.solve(Sylvester(), (same,), (t, t), (h,))
+        turn = omega if bp is None else omega - bp / 2
+        return real_diagonal(xp, h), v @ turn, xp.where(same, h, xp.zeros_like(h))
+
+    def vjp(self, ops, inputs, outputs, cotangents, wanted):
+        w, v, t = outputs
+        gw, gv, gt = cotangents
+        xp = ops.xp
+        vh = adjoint(xp, v)
+        same = same_cluster(xp, w, tolerance(xp, w, w.shape[-1]))
+        inner, z = [], None
+        if gv is not None:
+            z = vh @ gv
+            inner += ops.solve(Sylvester(), (same,), (t, t), (skew(xp, z),), adjoint=True)
+        if gt is not None:
+            inner.append(xp.where(same, herm(xp, gt), xp.zeros_like(gt)))
+        if gw is not None:
+            inner.append(diagonal_matrix(xp, gw, v.dtype))
+        h = total(*inner)
+        ga = v @ h @ vh if wanted[0] else None
+        gb = None
+        if wanted[1]:
+            g = -herm(xp, h @ t)
+            gb = v @ (g if z is None else g - herm(xp, z) / 2) @ vh
+        return ga, gb

@@ -1,0 +1,199 @@
+"""What a rule is, and what it may say.
+
+A `Rule` is one differentiable map: how its outputs are computed, its derivative (JVP)
+and the adjoint of its derivative (VJP). Both derivatives are made of the words of
+`VOCABULARY` and of `Ops.solve`, each of which every framework can differentiate again;
+that is why a rule holds to any order.
+
+Cotangents follow ``dL = Re tr(g^H dx)``: the gradient of a real loss with respect to a
+complex array points in the direction of steepest ascent, as in PyTorch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+Array = Any
+"""An array of any framework; shapes are written in the docstrings."""
+
+Arrays = tuple[Array, ...]
+
+VOCABULARY = frozenset(
+    {
+        # differentiated
+        "astype",
+        "broadcast_to",
+        "concat",
+        "conj",
+        "linalg.diagonal",
+        "matmul",
+        "matrix_transpose",
+        "real",
+        "sqrt",
+        "sum",
+        "where",
+        # never differentiated: sizes, masks and constants
+        "abs",
+        "arange",
+        "argmax",
+        "cumulative_sum",
+        "eye",
+        "finfo",
+        "int32",
+        "isdtype",
+        "max",
+        "zeros",
+        "zeros_like",
+    }
+)
+"""Functions of the array namespace that rules may call, besides the operators
+``+ - * / @ == <= < & | ~``, unary minus and basic indexing."""
+
+
+class Solvers(Protocol):
+    """The decompositions a framework computes, without derivatives."""
+
+    xp: Any
+
+    def eigh(self, a: Array, lower: bool) -> tuple[Array, Array]: ...
+    def eigvalsh(self, a: Array, lower: bool) -> Array: ...
+    def svd(self, a: Array, full: bool) -> tuple[Array, Array, Array]: ...
+    def svdvals(self, a: Array) -> Array: ...
+    def eig(self, a: Array, left: bool) -> tuple[Array, Array, Array | None]: ...
+    def eigvals(self, a: Array) -> Array: ...
+    def cholesky(self, a: Array) -> Array: ...
+    def solve(self, a: Array, b: Array) -> Array: ...
+    def solve_triangular(self, a: Array, b: Array, lower: bool) -> Array: ...
+
+
+class Ops(Protocol):
+    """What a rule may use while it states a derivative.
+
+    `xp` is the array namespace, each word of `VOCABULARY` differentiable; `solve` is
+    the differentiable solution of a `LinearEquation`.
+    """
+
+    @property
+    def xp(self) -> Any: ...
+
+    def solve(
+        self,
+        equation: LinearEquation,
+        masks: Arrays,
+        coefficients: Arrays,
+        rhs: Arrays,
+        adjoint: bool = False,
+    ) -> Arrays: ...
+
+
+class Rule(ABC):
+    """A differentiable map. Subclasses are frozen dataclasses: equal rules are one rule."""
+
+    needs_inputs: bool = False
+    """Whether the derivatives read the inputs; if not, they are not kept alive."""
+
+    @abstractmethod
+    def evaluate(self, solvers: Solvers, inputs: Arrays, outputs: int | None = None) -> Arrays:
+        """The first `outputs` outputs (all of them by default), at the least cost."""
+
+    @abstractmethod
+    def jvp(self, ops: Ops, inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Arrays:
+        """Tangents of all outputs; an absent tangent is None."""
+
+    @abstractmethod
+    def vjp(
+        self,
+        ops: Ops,
+        inputs: Arrays,
+        outputs: Arrays,
+        cotangents: Arrays,
+        wanted: Sequence[bool],
+    ) -> Arrays:
+        """Cotangents of the inputs; an absent cotangent is None, an unwanted one may be."""
+
+
+class LinearEquation(ABC):
+    """An equation M(c) x = r: linear in the tuple x, real-bilinear in coefficients c and x.
+
+    It is solved in closed form at the value of the coefficients, whose derivatives may
+    have more structure than the value: diagonal in value, full in tangent. Masks are
+    boolean arrays that say which components are held at zero.
+    """
+
+    masks: int
+    coefficients: int
+
+    @abstractmethod
+    def apply(self, xp: Any, c: Arrays, x: Arrays) -> Arrays:
+        """M(c) x."""
+
+    @abstractmethod
+    def apply_adjoint(self, xp: Any, c: Arrays, y: Arrays) -> Arrays:
+        """M(c)^H y."""
+
+    @abstractmethod
+    def coefficients_gradient(self, xp: Any, x: Arrays, y: Arrays) -> Arrays:
+        """The gradient of Re <y, M(c) x> with respect to c."""
+
+    @abstractmethod
+    def solve(self, xp: Any, masks: Arrays, c: Arrays, rhs: Arrays) -> Arrays:
+        """x with M(c) x = r off the masks and x = 0 on them."""
+
+    @abstractmethod
+    def solve_adjoint(self, xp: Any, masks: Arrays, c: Arrays, rhs: Arrays) -> Arrays:
+        """y with M(c)^H y = r off the masks and y = 0 on them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Solve(Rule):
+    """The solution of a linear equation as a rule: its derivatives are solutions again.
+
+    From M x = r:  M dx = dr - dM x, and for a cotangent g of x:  M^H gr = g,
+    gc = -d Re<gr, M(c) x>/dc. The inputs are masks, coefficients and right-hand sides
+    in a row.
+    """
+
+    equation: LinearEquation
+    adjoint: bool = False
+    needs_inputs = True
+
+    def _split(self, flat: Arrays) -> tuple[Arrays, Arrays, Arrays]:
+        i = self.equation.masks
+        j = i + self.equation.coefficients
+        return flat[:i], flat[i:j], flat[j:]
+
+    def evaluate(self, solvers, inputs, outputs=None):
+        eq = self.equation
+        return (eq.solve_adjoint if self.adjoint else eq.solve)(solvers.xp, *self._split(inputs))
+
+    def jvp(self, ops, inputs, outputs, tangents):
+        eq = self.equation
+        masks, c, r = self._split(inputs)
+        _, dc, dr = self._split(tangents)
+        dr = tuple(
+            ops.xp.zeros_like(ri) if d is None else d for ri, d in zip(r, dr, strict=True)
+        )
+        if any(d is not None for d in dc):
+            dc = tuple(
+                ops.xp.zeros_like(ci) if d is None else d for ci, d in zip(c, dc, strict=True)
+            )
+            turned = (eq.apply_adjoint if self.adjoint else eq.apply)(ops.xp, dc, outputs)
+            dr = tuple(d - t for d, t in zip(dr, turned, strict=True))  # dr - dM x
+        return ops.solve(eq, masks, c, dr, self.adjoint)
+
+    def vjp(self, ops, inputs, outputs, cotangents, wanted):
+        eq = self.equation
+        masks, c, _ = self._split(inputs)
+        g = tuple(
+            ops.xp.zeros_like(x) if gi is None else gi
+            for x, gi in zip(outputs, cotangents, strict=True)
+        )
+        gr = ops.solve(eq, masks, c, g, not self.adjoint)  # M^H gr = g
+        gc: Arrays = (None,) * eq.coefficients
+        if any(self._split(tuple(wanted))[1]):
+            x, y = (gr, outputs) if self.adjoint else (outputs, gr)
+            gc = tuple(-p for p in eq.coefficients_gradient(ops.xp, x, y))
+        return (None,) * eq.masks + gc + gr

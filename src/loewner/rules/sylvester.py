@@ -1,0 +1,155 @@
+"""The one equation behind every rule: how a frame turns.
+
+A decomposition is a frame W and a core B, A = W B W^-1. With dW = W Omega,
+
+    W^-1 dA W = dB + Omega B - B Omega,
+
+and, split into the blocks of the clusters, dB takes the blocks and Omega the rest:
+
+    Omega B2 - B1 Omega = X  off the mask,     Omega = 0  on it.                  (1)
+
+The cores are diagonal in value, so that (1) is a division by gaps, but full inside the
+clusters in tangent, so that its derivative is right where eigenvalues repeat. Higher
+orders see the tangent through `apply` and `coefficients_gradient` alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from .pieces import adjoint, reciprocal_gap
+from .rule import LinearEquation
+
+
+@dataclasses.dataclass(frozen=True)
+class Sylvester(LinearEquation):
+    """Omega B2 - B1 Omega = X: coefficients (B1, B2), mask (same,), unknown (Omega,).
+
+    Bartels and Stewart's equation (LAPACK trsyl); B1, B2 and X are (..., n, n).
+    """
+
+    masks = 1
+    coefficients = 2
+
+    def apply(self, xp, c, x):
+        b1, b2 = c
+        (omega,) = x
+        return (omega @ b2 - b1 @ omega,)
+
+    def apply_adjoint(self, xp, c, y):
+        b1, b2 = c
+        (y,) = y
+        return (y @ adjoint(xp, b2) - adjoint(xp, b1) @ y,)
+
+    def coefficients_gradient(self, xp, x, y):
+        (omega,), (y,) = x, y
+        return -(y @ adjoint(xp, omega)), adjoint(xp, omega) @ y
+
+    def solve(self, xp, masks, c, rhs):
+        (gap,) = self._gap(xp, masks, c)
+        return (gap * rhs[0],)
+
+    def solve_adjoint(self, xp, masks, c, rhs):
+        (gap,) = self._gap(xp, masks, c)
+        if xp.isdtype(gap.dtype, "complex floating"):
+            gap = xp.conj(gap)
+        return (gap * rhs[0],)
+
+    @staticmethod
+    def _gap(xp, masks, c):
+        b1, b2 = c
+        return (reciprocal_gap(xp, xp.linalg.diagonal(b1), xp.linalg.diagonal(b2), masks[0]),)
+
+
+@dataclasses.dataclass(frozen=True)
+class CoupledSylvester(LinearEquation):
+    """How the two frames of A = U B V^H turn: the generalized Sylvester equation (LAPACK tgsyl).
+
+    The Sylvester equation (1) of the Hermitian dilation [0 A; A^H 0], written in its
+    blocks. With dU = U L + K, dV = V R, T = K^H, the core B (..., k, k) and, if A is
+    tall, the part C (..., m, k) of A V outside the span of U (zero in value; in tangent
+    it lives in the columns of vanishing singular values, where U and its complement
+    cannot be told apart):
+
+        L B   - B R   - T C   = P            P = U^H dA V
+        R B^H - B^H L - C^H K = P^H
+        K B   - C R           = Y            Y = dA V
+        B^H T + R C^H         = Y^H
+        Q B                   = P                                                  (2)
+
+    K is solved with the whole of dA V and its part U Q inside the span is taken off
+    afterwards, Q = U^H K, which saves the product that projects Y. The gaps are
+    s_j - s_i, s_j + s_i and s_j; no square of a singular value is formed. Masks: same
+    (..., k, k), pairs in one cluster; zero (..., k), values in the cluster of zero.
+    """
+
+    tall: bool
+    masks = 2
+
+    @property
+    def coefficients(self) -> int:
+        return 2 if self.tall else 1
+
+    def apply(self, xp, c, x):
+        if not self.tall:
+            (b,), (left, right) = c, x
+            bh = adjoint(xp, b)
+            return left @ b - b @ right, right @ bh - bh @ left
+        b, cc = c
+        left, right, k, t, q = x
+        bh, ch = adjoint(xp, b), adjoint(xp, cc)
+        return (
+            left @ b - b @ right - t @ cc,
+            right @ bh - bh @ left - ch @ k,
+            k @ b - cc @ right,
+            bh @ t + right @ ch,
+            q @ b,
+        )
+
+    def apply_adjoint(self, xp, c, y):
+        b, bh = c[0], adjoint(xp, c[0])
+        y1, y2, *rest = y
+        left = y1 @ bh - b @ y2
+        right = y2 @ b - bh @ y1
+        if not self.tall:
+            return left, right
+        cc, ch = c[1], adjoint(xp, c[1])
+        y3, y4, y5 = rest
+        return (
+            left,
+            right - ch @ y3 + y4 @ cc,
+            y3 @ bh - cc @ y2,
+            b @ y4 - y1 @ ch,
+            y5 @ bh,
+        )
+
+    def coefficients_gradient(self, xp, x, y):
+        left, right, *outer = x
+        y1, y2, *rest = y
+        y2h = adjoint(xp, y2)
+        gb = adjoint(xp, left) @ y1 - y1 @ adjoint(xp, right) + y2h @ right - left @ y2h
+        if not self.tall:
+            return (gb,)
+        k, t, q = outer
+        y3, y4, y5 = rest
+        y4h = adjoint(xp, y4)
+        gb = gb + adjoint(xp, k) @ y3 + t @ y4h + adjoint(xp, q) @ y5
+        gc = y4h @ right - adjoint(xp, t) @ y1 - k @ y2h - y3 @ adjoint(xp, right)
+        return gb, gc
+
+    def solve(self, xp, masks, c, rhs):
+        same, zero = masks
+        s = xp.linalg.diagonal(c[0])
+        p, ph, *rest = rhs
+        both_zero = zero[..., :, None] & zero[..., None, :]
+        common = reciprocal_gap(xp, s, s, same) * (p + ph) / 2  # turn together: 1/(s_j - s_i)
+        against = reciprocal_gap(xp, -s, s, both_zero) * (p - ph) / 2  # apart: 1/(s_j + s_i)
+        turns = common + against, common - against
+        if not self.tall:
+            return turns
+        y, yh, q = rest
+        inverse = reciprocal_gap(xp, 0 * s[..., :1], s, zero[..., None, :])  # 1/s_j
+        return (*turns, y * inverse, xp.matrix_transpose(inverse) * yh, q * inverse)
+
+    def solve_adjoint(self, xp, masks, c, rhs):
+        return self.solve(xp, masks, c, rhs)  # at a real diagonal core M is Hermitian
