@@ -230,6 +230,14 @@ class Traced:
     def sum(self, axis=None, keepdims=False):
         return self._apply("sum", axis=axis, keepdims=keepdims)
 
+    def swapaxes(self, axis1, axis2):
+        axes = list(range(self.ndim))
+        axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
+        return self._apply("permute_dims", axes=tuple(axes))
+
+    def transpose(self, axes=None):
+        return self.T if axes is None else self._apply("permute_dims", axes=tuple(axes))
+
     def conj(self):
         return self._apply("conj")
 
@@ -250,15 +258,17 @@ class Traced:
 
     def __array_function__(self, function, types, args, options):
         name = function.__name__
-        if name == "diagonal":  # of axes 0 and 1 in NumPy, of the last two in the standard
-            if self.ndim == 2 and len(args) == 1 and not options:
-                return self._apply("linalg.diagonal")
-        elif name == "trace":
-            if self.ndim == 2 and len(args) == 1 and not options:
-                return self._apply("linalg.diagonal").sum()
-        elif NUMPY_NAMES.get(name, name) in OPERATIONS:
+        if name in ("diagonal", "trace") and self.ndim == 2 and len(args) == 1 and not options:
+            # of axes 0 and 1 in NumPy, of the last two in the standard
+            diagonal = self._apply("linalg.diagonal")
+            return diagonal if name == "diagonal" else diagonal.sum()
+        if name in ("transpose", "swapaxes") and isinstance(args[0], Traced):
+            return getattr(args[0], name)(*args[1:], **options)
+        if name in ("diagonal", "trace"):
+            raise TypeError(_cannot_follow(name))
+        if NUMPY_NAMES.get(name, name) in OPERATIONS:
             return apply(self.library, NUMPY_NAMES.get(name, name), *args, **options)
-        elif name in CONSTANT:
+        if name in CONSTANT:
             return function(*(plain_value(x) for x in args), **options)
         raise TypeError(_cannot_follow(name))
 

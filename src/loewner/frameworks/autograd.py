@@ -27,7 +27,6 @@ class _Namespace:
 
     sqrt = staticmethod(anp.sqrt)
     sum = staticmethod(anp.sum)
-    where = staticmethod(anp.where)
     matmul = staticmethod(anp.matmul)
     broadcast_to = staticmethod(anp.broadcast_to)
     asarray = staticmethod(anp.array)
@@ -36,6 +35,12 @@ class _Namespace:
         @staticmethod
         def diagonal(x):
             return anp.diagonal(x, axis1=-1, axis2=-2)
+
+    @staticmethod
+    def where(mask, x, y):
+        # autograd does not sum the cotangents of arguments that were broadcast
+        shape = np.broadcast_shapes(mask.shape, x.shape, y.shape)
+        return anp.where(mask, *(z if z.shape == shape else anp.broadcast_to(z, shape) for z in (x, y)))
 
     @staticmethod
     def astype(x, dtype):
@@ -54,7 +59,8 @@ class _Namespace:
         return anp.swapaxes(x, -1, -2)
 
     def __getattr__(self, name):
-        return getattr(anp, name, None) or getattr(np, name)
+        plain = getattr(np, name)
+        return plain if isinstance(plain, type) else getattr(anp, name)
 
 
 class Autograd(Framework):

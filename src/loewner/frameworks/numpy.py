@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from typing import Any
 
@@ -92,6 +93,7 @@ class NumpySolvers(StandardSolvers):
         )[0]
 
 
+@functools.cache
 def has_scipy() -> bool:
     """Whether SciPy can be imported; it is used where it is there and never required."""
     return importlib.util.find_spec("scipy") is not None

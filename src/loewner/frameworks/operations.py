@@ -245,7 +245,7 @@ OPERATIONS: dict[str, Definition] = {
     ),
     "imag": _linear(
         lambda xp, x: xp.imag(x) if is_complex(xp, x) else xp.zeros_like(x),
-        lambda xp, x, g: 1j * g if is_complex(xp, x) else xp.zeros_like(g),
+        lambda xp, x, g: g * 1j if is_complex(xp, x) else xp.zeros_like(g),
     ),
     "astype": _linear(lambda xp, x, dtype: xp.astype(x, dtype), lambda xp, x, g, dtype: g, "dtype"),
     "sum": _linear(lambda xp, x, **o: xp.sum(x, **o), _sum_adjoint, "axis"),
@@ -388,7 +388,6 @@ NUMPY_NAMES = {
     "power": "pow",
     "true_divide": "divide",
     "concatenate": "concat",
-    "transpose": "permute_dims",
     "amax": "max",
     "amin": "min",
     "arcsin": "asin",

@@ -11,6 +11,13 @@ from typing import Any
 
 import torch
 from array_api_compat import torch as xp
+from torch._C._functorch import (
+    TransformType,
+    _unwrap_for_grad,
+    _wrap_for_grad,
+    peek_interpreter_stack,
+)
+from torch._functorch.pyfunctorch import retrieve_current_functorch_interpreter
 from torch.autograd import forward_ad
 
 from ..rules.rule import Array, Arrays, Rule
@@ -75,6 +82,9 @@ class Torch(Framework):
         function = reverse if torch.compiler.is_compiling() else both
         return tuple(function.apply(*inputs))[:outputs]
 
+    def asarray(self, x):
+        return x if isinstance(x, torch.Tensor) else torch.as_tensor(x)
+
     @property
     def default_float(self):
         return torch.get_default_dtype()
@@ -94,8 +104,7 @@ def _differentiates(inputs: Arrays) -> bool:
     if torch.compiler.is_compiling():
         return False
     return (
-        torch._C._functorch.peek_interpreter_stack() is not None
-        or forward_ad._current_level >= 0
+        peek_interpreter_stack() is not None or forward_ad._current_level >= 0
     )
 
 
@@ -131,8 +140,11 @@ def _learnt(rule: Rule) -> tuple[Any, Any]:
     class Both(Reverse):
         @staticmethod
         def jvp(ctx, *tangents):
-            inputs, outputs = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
-            return tuple(rule.jvp(FRAMEWORK, inputs, outputs, tangents))
+            def push(inputs, outputs, tangents):
+                return tuple(rule.jvp(FRAMEWORK, inputs, outputs, tangents))
+
+            kept = ctx.saved_tensors
+            return _below(push, kept[: ctx.count], kept[ctx.count :], tangents)
 
         @staticmethod
         def vmap(info, in_dims, *inputs):
@@ -148,3 +160,25 @@ def _learnt(rule: Rule) -> tuple[Any, Any]:
 
     Reverse.__name__ = Both.__name__ = type(rule).__name__
     return Reverse, Both
+
+
+def _below(push: Any, *arguments: Arrays) -> Arrays:
+    """Evaluate a JVP one level of torch.func below the one that asks for it.
+
+    PyTorch evaluates the `jvp` of a Function with forward mode switched off at every
+    level, which makes the derivative of a forward derivative silently zero. The level
+    that asks has what it needs; those below it are switched on again.
+    """
+    if peek_interpreter_stack() is None:
+        return push(*arguments)
+    interpreter = retrieve_current_functorch_interpreter()
+    if interpreter.key() != TransformType.Jvp:
+        return push(*arguments)
+    level = interpreter.level()
+    lowered = (
+        tuple(_unwrap_for_grad(x, level) if isinstance(x, torch.Tensor) else x for x in group)
+        for group in arguments
+    )
+    with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True), interpreter.lower():
+        moved = push(*lowered)
+    return tuple(_wrap_for_grad(x, level) for x in moved)

@@ -33,7 +33,11 @@ from .sylvester import Sylvester
 
 @dataclasses.dataclass(frozen=True)
 class Eig(Rule):
-    """(w, V, W, B) of A (..., n, n), all complex; `real` says that A is real."""
+    """(w, V, W, B, |A|) of A (..., n, n), complex; `real` says that A is real.
+
+    The Frobenius norm |A| (..., 1), without derivative, sets the width of the clusters: an
+    eigenvalue may be far smaller than the rounding errors of its matrix.
+    """
 
     real: bool = False
 
@@ -46,35 +50,43 @@ class Eig(Rule):
         w, v, y = solvers.eig(a, left=outputs != 2)
         if outputs == 2:
             return w * scale, v
+        norm = xp.sqrt(xp.sum(xp.sum(xp.abs(a) ** 2, axis=-1), axis=-1))[..., None]
         if y is None:
             inverse = solvers.solve(v, xp.eye(v.shape[-1], dtype=v.dtype) + xp.zeros_like(v))
         else:
-            inverse = _biorthogonal(solvers, w, v, y)
+            inverse = _biorthogonal(solvers, w, v, y, norm)
         w = w * scale
-        return w, v, inverse, diagonal_matrix(xp, w, v.dtype)
+        return w, v, inverse, diagonal_matrix(xp, w, v.dtype), norm * scale
 
     def jvp(self, ops, inputs, outputs, tangents):
-        w, v, inverse, b = outputs
+        w, v, inverse, b, norm = outputs
         (da,) = tangents
         xp = ops.xp
-        p = inverse @ (xp.astype(da, v.dtype) @ v)  # P = W dA V
-        same = _same(xp, w, inverse)
+        av = xp.astype(da, v.dtype) @ v
+        dw = xp.sum(inverse * xp.matrix_transpose(av), axis=-1)  # diag P, without the rest
+        p = inverse @ av  # P = W dA V
+        same = _same(xp, w, _condition(xp, inverse), norm)
         (omega,) = ops.solve(Sylvester(), (same,), (b, b), (p,))
-        d = -xp.sum(xp.conj(v) * (v @ omega), axis=-2)  # D = -diag(V^H V Omega)
-        turn = omega + diagonal_matrix(xp, d, v.dtype)
+        dv = v @ omega
+        d = -xp.sum(xp.conj(v) * dv, axis=-2)  # D = -diag(V^H V Omega)
         db = p - d[..., :, None] * b + b * d[..., None, :]
         return (
-            xp.linalg.diagonal(p),
-            v @ turn,
-            -(turn @ inverse),
+            dw,
+            dv + v * d[..., None, :],
+            -(omega @ inverse + d[..., :, None] * inverse),
             xp.where(same, db, xp.zeros_like(db)),
+            xp.zeros_like(norm),
         )
 
     def vjp(self, ops, inputs, outputs, cotangents, wanted):
-        w, v, inverse, b = outputs
-        gw, gv, ginv, gb = cotangents
+        w, v, inverse, b, norm = outputs
+        gw, gv, ginv, gb, _ = cotangents
         xp = ops.xp
-        same = _same(xp, w, inverse)
+        wh, vh = adjoint(xp, inverse), adjoint(xp, v)
+        if gv is None and ginv is None and gb is None:
+            ga = (wh * gw[..., None, :]) @ vh
+            return (xp.real(ga) if self.real else ga,)
+        same = _same(xp, w, _condition(xp, inverse), norm)
         d, inner = [], []
         if gv is not None:
             d.append(xp.sum(xp.conj(v) * gv, axis=-2))
@@ -89,21 +101,23 @@ class Eig(Rule):
             inner.append(diagonal_matrix(xp, gw, v.dtype))
         if d:
             along = v * total(*d)[..., None, :]
-            turn = adjoint(xp, v) @ (-along if gv is None else gv - along)
+            turn = vh @ (-along if gv is None else gv - along)
             if ginv is not None:
-                turn = turn - ginv @ adjoint(xp, inverse)
+                turn = turn - ginv @ wh
             inner += ops.solve(Sylvester(), (same,), (b, b), (turn,), adjoint=True)
-        ga = adjoint(xp, inverse) @ total(*inner) @ adjoint(xp, v)
+        ga = wh @ total(*inner) @ vh
         return (xp.real(ga) if self.real else ga,)
 
 
-def _same(xp, w: Array, inverse: Array) -> Array:
-    """Pairs of eigenvalues nearer than their own backward error, tau times condition number.
+def _condition(xp, inverse: Array) -> Array:
+    """kappa_j = |W_j|, the condition number of each eigenvalue: |dw_j| <= kappa_j |dA|."""
+    size = xp.abs(inverse)
+    return xp.sqrt(xp.sum(size * size, axis=-1))
 
-    |dw_j| <= kappa_j |dA| with kappa_j = |W_j| because |v_j| = 1.
-    """
-    kappa = xp.sqrt(xp.sum(xp.abs(inverse) ** 2, axis=-1))
-    tau = tolerance(xp, w, w.shape[-1])[..., None]
+
+def _same(xp, w: Array, kappa: Array, norm: Array) -> Array:
+    """Pairs of eigenvalues nearer than their own backward error, kappa times the solver's."""
+    tau = tolerance(xp, norm, w.shape[-1])[..., None]
     distance = xp.abs(w[..., :, None] - w[..., None, :])
     return distance <= tau * (kappa[..., :, None] + kappa[..., None, :]) / 2
 
@@ -126,7 +140,7 @@ def _scaled(xp, a: Array) -> tuple[Array, Array]:
     return a * xp.astype(down[..., None], a.dtype), up
 
 
-def _biorthogonal(solvers: Solvers, w: Array, v: Array, y: Array) -> Array:
+def _biorthogonal(solvers: Solvers, w: Array, v: Array, y: Array, norm: Array) -> Array:
     """W with W V = I from the left eigenvectors, the columns of y.
 
     W = N^-1 Y^H with N = Y^H V, of which only the blocks of the clusters are kept: for
@@ -136,9 +150,6 @@ def _biorthogonal(solvers: Solvers, w: Array, v: Array, y: Array) -> Array:
     xp = solvers.xp
     yh = adjoint(xp, y)
     n = yh @ v
-    kappa_inverse = xp.abs(xp.linalg.diagonal(n))
-    tau = tolerance(xp, w, w.shape[-1])[..., None]
-    distance = xp.abs(w[..., :, None] - w[..., None, :])
-    least = xp.minimum(kappa_inverse[..., :, None], kappa_inverse[..., None, :])
-    same = distance * least <= tau
+    kappa = 1 / xp.abs(xp.linalg.diagonal(n))
+    same = _same(xp, w, kappa, norm)
     return solvers.solve(xp.where(same, n, xp.zeros_like(n)), yh)

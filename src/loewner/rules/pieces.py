@@ -28,9 +28,11 @@ def real(xp: Any, x: Array) -> Array:
     return xp.real(x) if xp.isdtype(x.dtype, "complex floating") else x
 
 
-def real_diagonal(xp: Any, x: Array) -> Array:
-    """Re diag x, shape (..., n)."""
-    return real(xp, xp.linalg.diagonal(x))
+def column_products(xp: Any, x: Array, y: Array) -> Array:
+    """Re diag(x^H y), shape (..., n): the inner products of the columns."""
+    if xp.isdtype(x.dtype, "complex floating"):
+        return xp.sum(xp.real(xp.conj(x) * y), axis=-2)
+    return xp.sum(x * y, axis=-2)
 
 
 def diagonal_matrix(xp: Any, w: Array, dtype: Any) -> Array:
@@ -68,7 +70,8 @@ def tolerance(xp: Any, w: Array, size: int) -> Array:
 def same_cluster(xp: Any, w: Array, tau: Array) -> Array:
     """Which pairs of the sorted real values w (..., n) lie in one cluster, (..., n, n) boolean.
 
-    A cluster is a chain of neighbours at most tau apart, so being in one is transitive.
+    tau is (..., 1), or (..., n - 1) for a width of its own for each pair of neighbours. A
+    cluster is a chain of neighbours at most tau apart, so being in one is transitive.
     """
     if w.shape[-1] == 0:
         return w[..., :, None] == w[..., None, :]

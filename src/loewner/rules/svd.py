@@ -31,9 +31,9 @@ import dataclasses
 
 from .pieces import (
     adjoint,
+    column_products,
     diagonal_matrix,
     herm,
-    real_diagonal,
     same_cluster,
     skew,
     tolerance,
@@ -97,11 +97,11 @@ class Svd(Rule):
         xp = ops.xp
         same, zero = self._masks(xp, s, u.shape[-2])
         y = da @ v
+        ds = column_products(xp, u, y)  # Re diag P, without the rest of P
         p = adjoint(xp, u) @ y
         ph = adjoint(xp, p)
         both_zero = zero[..., :, None] & zero[..., None, :]
         none = xp.zeros_like(p)
-        ds = real_diagonal(xp, p)
         db = xp.where(same, (p + ph) / 2, none) + xp.where(both_zero, (p - ph) / 2, none)
         if c is None:
             left, right = ops.solve(

@@ -1,0 +1,218 @@
+"""Every JAX transform, and what the transposed program costs."""
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from bench import Jax, inner
+from cases import Case, loss
+
+import loewner as lw
+from loewner import rules
+from loewner.frameworks.jax import FRAMEWORK
+
+fw = Jax()
+FUNCTIONS = [
+    Case(function, "complex", shape, kind)
+    for function, shape, kind in (
+        ("svd", "tall", "repeated"),
+        ("svd-thin", "wide", "distinct"),
+        ("eigh", "square", "repeated"),
+        ("eigh-ab", "square", "distinct"),
+        ("eig", "square", "repeated"),
+    )
+]
+
+
+def close(x, y, tolerance=1e-12):
+    x, y = np.asarray(x), np.asarray(y)
+    assert np.abs(x - y).max() <= tolerance * max(1.0, np.abs(y).max())
+
+
+@pytest.fixture(params=FUNCTIONS, ids=str)
+def problem(request):
+    case = request.param
+    a = tuple(jnp.asarray(x) for x in case.matrices())
+    e = tuple(jnp.asarray(x) for x in case.directions(1)[0])
+    f = loss(case, lw, fw)
+    return f, a, e, jax.grad(f)(*a)
+
+
+def test_jit_changes_nothing(problem):
+    f, a, e, g = problem
+    close(jax.jit(f)(*a), f(*a))
+    close(jax.jit(jax.grad(f))(*a), g)
+
+
+def test_vmap_of_value_and_gradient_equals_a_loop(problem):
+    f, a, e, g = problem
+    stacks = tuple(jnp.stack([x, x + 0.01 * y]) for x, y in zip(a, e, strict=True))
+    whole = jax.vmap(jax.value_and_grad(f))(*stacks)
+    for i in range(2):
+        value, gradient = jax.value_and_grad(f)(*(s[i] for s in stacks))
+        close(whole[0][i], value)
+        close(whole[1][i], gradient, 1e-11)
+
+
+def test_vmap_over_one_argument_or_over_directions(problem):
+    f, a, e, g = problem
+    directions = jnp.stack([e[0], 2 * e[0]])
+    rest = a[1:]
+    along = jax.vmap(lambda d: jax.jvp(lambda x: f(x, *rest), a[:1], (d,))[1])(directions)
+    close(along[1], 2 * along[0])
+
+
+def test_linearize_and_its_transpose(problem):
+    f, a, e, g = problem
+    _, linear = jax.linearize(f, *a)
+    close(linear(*e), jax.jvp(f, a, e)[1])
+    transposed = jax.linear_transpose(linear, *a)
+    close(transposed(1.0)[0], g)
+
+
+def test_vjp_and_jvp_agree(problem):
+    f, a, e, g = problem
+    _, pullback = jax.vjp(f, *a)
+    gs = pullback(1.0)
+    close(jax.jvp(f, a, e)[1], inner([jnp.conj(x) for x in gs], e))
+
+
+def test_jacfwd_jacrev_and_hessian_agree():
+    a = jnp.asarray(Case("eigh", "real", "square", "triple").matrices()[0])
+    f = loss(Case("eigh", "real", "square", "triple"), lw, fw)
+    close(jax.jacfwd(f)(a), jax.jacrev(f)(a))
+    hessian = jax.hessian(f)(a)
+    close(jax.jacrev(jax.jacfwd(f))(a), hessian, 1e-11)
+    close(jax.jacfwd(jax.jacfwd(f))(a), hessian, 1e-11)
+    close(jax.jacrev(jax.jacrev(f))(a), hessian, 1e-11)
+
+
+def test_scan_and_remat_around_a_decomposition(problem):
+    f, a, e, g = problem
+
+    def descend(a, _):
+        return tuple(x - 0.01 * jnp.conj(d) for x, d in zip(a, jax.grad(f, range(len(a)))(*a))), 0.0
+
+    by_scan, _ = jax.lax.scan(descend, a, length=2)
+    by_hand, _ = descend(descend(a, None)[0], None)
+    close(by_scan[0], by_hand[0])
+    close(jax.grad(jax.checkpoint(f))(*a), g)
+
+    def through(x):
+        def body(c, _):
+            return c + 0.01 * f(c, *a[1:]) * x, None
+
+        return f(jax.lax.scan(body, x, length=2)[0], *a[1:])
+
+    close(jax.grad(through)(a[0]), jax.jit(jax.grad(through))(a[0]), 1e-11)
+
+
+def test_second_order_under_jit_and_vmap(problem):
+    f, a, e, g = problem
+    rest = a[1:]
+
+    def curvature(x):
+        return jax.jvp(jax.grad(lambda x: f(x, *rest)), (x,), (e[0],))[1]
+
+    close(jax.jit(curvature)(a[0]), curvature(a[0]), 1e-11)
+    close(jax.vmap(curvature)(jnp.stack([a[0]] * 2))[1], curvature(a[0]), 1e-11)
+
+
+def test_gradients_agree_with_jax_where_jax_is_right():
+    for shape in ("tall", "square"):
+        a = jnp.asarray(Case("svd-thin", "real", shape, "distinct").matrices()[0])
+
+        def f(a, la):
+            u, s, vh = la.svd(a, full_matrices=False)
+            return (u[:, :2] @ vh[:2]).sum() + (s**3).sum()
+
+        close(jax.grad(f)(a, lw), jax.grad(f)(a, jnp.linalg))
+    a = jnp.asarray(Case("eigh", "real", "square", "distinct").matrices()[0])
+
+    def f(a, la):
+        w, v = la.eigh(a)
+        return (v[:, :2] @ v[:, :2].T)[0].sum() + (w**3).sum()
+
+    close(jax.grad(f)(a, lw), jax.grad(f)(a, jnp.linalg))
+
+
+def test_vmap_of_one_matrix_meets_the_batched_solver():
+    a = jnp.zeros((7, 3, 3))
+    one = jax.make_jaxpr(jax.vmap(lw.eigh))(a)
+    assert "eigh" in str(one)
+    assert "scan" not in str(one)
+    assert "while" not in str(one)
+
+
+def products(program) -> int:
+    """Matrix products in a jaxpr, without those of closed solutions that are never called."""
+    count = 0
+    for eqn in program.eqns:
+        if eqn.primitive.name == "dot_general":
+            count += 1
+        for name, inside in eqn.params.items():
+            if eqn.primitive.name == "custom_linear_solve":
+                continue
+            for sub in jax.tree.leaves(inside, is_leaf=lambda x: hasattr(x, "eqns")):
+                sub = getattr(sub, "jaxpr", sub)
+                if hasattr(sub, "eqns"):
+                    count += products(sub)
+    return count
+
+
+def compiled_products(f, *args) -> int:
+    """Products left in the program after the compiler removed what is not needed."""
+    text = jax.jit(f).lower(*args).compile().as_text()
+    return sum(
+        ("dot(" in line or "__onednn$matmul" in line or "dot_general" in line and "custom-call" in line)
+        and "=" in line
+        for line in text.splitlines()
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "shape"),
+    [
+        (rules.Eigh(), (40, 40)),
+        (rules.Svd(), (60, 40)),
+        (rules.Svd(), (40, 40)),
+        (rules.Svd(full=True), (60, 40)),
+        (rules.Eig(real=False), (40, 40)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("which", ["values", "all"])
+def test_the_transposed_jvp_costs_no_more_products_than_the_written_vjp(rule, shape, which):
+    a = jnp.ones(shape, complex if isinstance(rule, rules.Eig) else float)
+    outputs = jax.eval_shape(lambda a: FRAMEWORK.call(rule, a), a)
+    public = {rules.Eigh: 2, rules.Eig: 2}.get(type(rule)) or rule.frames(*shape)
+    count = 1 if which == "values" else public
+
+    def transposed(outputs, cotangents):
+        def linear(da):
+            none = (None,)
+            moved = rule.jvp(FRAMEWORK, none, outputs, (da,))
+            return tuple(moved[:count])
+
+        return jax.linear_transpose(linear, a)(tuple(cotangents))[0]
+
+    def written(outputs, cotangents):
+        given = (*cotangents, *(None,) * (len(outputs) - count))
+        return rule.vjp(FRAMEWORK, (None,), outputs, given, (True,))[0]
+
+    outputs = tuple(jnp.ones(x.shape, x.dtype) for x in outputs)
+    cotangents = outputs[:count]
+    assert compiled_products(written, outputs, cotangents) >= 1
+    assert compiled_products(transposed, outputs, cotangents) <= compiled_products(
+        written, outputs, cotangents
+    )
+
+
+def test_float32_stays_float32():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        a = jnp.eye(3, dtype=jnp.float32)
+        assert lw.eigh(a).eigenvectors.dtype == jnp.float32
+        assert jax.grad(lambda a: lw.svdvals(a).sum())(a).dtype == jnp.float32

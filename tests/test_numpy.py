@@ -1,0 +1,148 @@
+"""lw.jvp and lw.vjp on NumPy arrays and on arrays of another array API library."""
+
+import array_api_strict as strict
+import numpy as np
+import pytest
+
+import loewner as lw
+
+RNG = np.random.default_rng(0)
+A = RNG.standard_normal((4, 4))
+E = RNG.standard_normal((4, 4))
+
+
+def numerical(f, a, e, h=1e-3):
+    # sixth order
+    return (
+        45 * (f(a + h * e) - f(a - h * e))
+        - 9 * (f(a + 2 * h * e) - f(a - 2 * h * e))
+        + (f(a + 3 * h * e) - f(a - 3 * h * e))
+    ) / (60 * h)
+
+
+OPERATIONS = {
+    "arithmetic": lambda a: ((2 - a) * a / (a + 7) - 1 / (3 + a * a) + (-a) ** 2 + 2**a).sum(),
+    "power": lambda a: ((a + 9) ** 1.5).sum() + ((a * a + 1) ** (a + 1)).sum(),
+    "matmul": lambda a: (a @ a[0] @ a).sum() + (a[1] @ a).sum() + a[0] @ a[1],
+    "batched matmul": lambda a: (np.stack([a, 2 * a]) @ a[None]).sum(),
+    "elementwise": lambda a: np.sum(
+        np.exp(a) + np.sin(a) * np.cos(a) + np.tanh(a) + np.sqrt(a + 9) + np.log(a + 9)
+        + np.arctan(a) + np.expm1(a) + np.log1p(a + 9) + np.sinh(a) - np.cosh(a) + np.square(a)
+    ),
+    "indexing": lambda a: a[1, 2] * a[..., 0].sum() + (a[:, None, 1:3] * a[::2, 1:3]).sum(),
+    "integer and boolean indices": lambda a: (a[[0, 0, 2]] * a[A > 0].sum()).sum(),
+    "reductions": lambda a: np.max(a) * np.min(a, axis=0).sum() + np.sum(a, axis=(0, 1)) ** 2,
+    "shapes": lambda a: (np.reshape(a, (2, 8)) @ np.transpose(a).reshape(8, 2)).sum(),
+    "concatenate": lambda a: (np.concatenate([a, a * a], axis=1) ** 2).sum(),
+    "where and abs": lambda a: np.where(A > 0, a * a, np.abs(a)).sum(),
+    "trace and diagonal": lambda a: np.trace(a @ a) * np.diagonal(a).sum(),
+    "complex": lambda a: np.real(np.conj(a * 1j + a @ a) * (a + 2j)).sum() + np.imag(a * 1j).sum(),
+    "modulus": lambda a: np.abs(a + 1j * (a @ a)).sum(),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_arithmetic_around_decompositions_is_followed_in_both_modes(name):
+    f = OPERATIONS[name]
+    _, tangent = lw.jvp(f, (A,), (E,))
+    assert abs(tangent - numerical(f, A, E)) < 1e-8 * max(1, abs(tangent))
+    value, pullback = lw.vjp(f, A)
+    assert value == f(A)
+    (g,) = pullback(np.array(1.0))
+    assert abs(np.sum(g * E) - tangent) < 1e-12 * max(1, abs(tangent))
+    second = lw.jvp(lambda a: lw.vjp(f, a)[1](np.array(1.0))[0], (A,), (E,))[1]
+    twice = lw.jvp(lambda a: lw.jvp(f, (a,), (E,))[1], (A,), (E,))[1]
+    assert abs(np.sum(second * E) - twice) < 1e-10 * max(1, abs(twice))
+
+
+def test_outputs_keep_their_structure():
+    out, tangent = lw.jvp(lambda a: {"svd": lw.svd(a), "more": [a, 1.0]}, (A,), (E,))
+    assert isinstance(out["svd"], lw.SVDResult)
+    assert isinstance(tangent["svd"], lw.SVDResult)
+    assert tangent["more"][0] is not A
+    assert tangent["more"][1] == 0
+
+
+def test_absent_cotangents_and_independent_outputs():
+    (w, _), pullback = lw.vjp(lw.eigh, A + A.T)
+    (g,) = pullback((np.ones_like(w), None))
+    assert np.allclose(g, np.eye(4))
+    _, pullback = lw.vjp(lambda a: np.ones(3), A)
+    assert (pullback(np.ones(3))[0] == 0).all()
+
+
+def test_several_arguments():
+    b = A @ A.T + np.eye(4)
+    _, pullback = lw.vjp(lambda a, b: lw.eigvalsh(a, b).sum(), A + A.T, b)
+    ga, gb = pullback(np.array(1.0))
+    assert np.allclose(ga, np.linalg.inv(b))
+    assert np.allclose(gb, -np.linalg.inv(b) @ (A + A.T) @ np.linalg.inv(b))
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (np.cumsum, "cannot follow cumsum"),
+        (np.linalg.svd, "lw.svd can"),
+        (lambda a: np.linalg.det(a), "cannot follow det"),
+        (lambda a: np.add.reduce(a), "cannot follow add"),
+        (lambda a: np.arctan2(a, a), "cannot follow arctan2"),
+    ],
+)
+def test_what_cannot_be_followed_raises(f, message):
+    with pytest.raises(TypeError, match=message):
+        lw.jvp(f, (A,), (E,))
+
+
+def test_wrong_calls_raise():
+    with pytest.raises(ValueError, match="tangent 0 has shape"):
+        lw.jvp(lw.eigvalsh, (A,), (E[:2],))
+    with pytest.raises(ValueError, match="1 primals but 2 tangents"):
+        lw.jvp(lw.eigvalsh, (A,), (E, E))
+    with pytest.raises(TypeError, match="no derivatives"):
+        lw.vjp(lw.eigvalsh, np.eye(3, dtype=int))
+    with pytest.raises(TypeError, match="tuple of arrays"):
+        lw.jvp(lw.eigvalsh, A, E)
+    _, pullback = lw.vjp(lw.eigvalsh, A)
+    with pytest.raises(ValueError, match="cotangent has shape"):
+        pullback(np.ones(3))
+
+
+def test_frameworks_with_derivatives_are_sent_to_their_own():
+    import jax.numpy as jnp
+    import torch
+
+    with pytest.raises(TypeError, match=r"jax\.jvp"):
+        lw.jvp(lw.eigvalsh, (jnp.eye(2),), (jnp.eye(2),))
+    with pytest.raises(TypeError, match=r"torch\.func\.vjp"):
+        lw.vjp(lw.eigvalsh, torch.eye(2))
+
+
+def test_array_api_strict_arrays_have_the_derivatives_of_numpy_arrays():
+    a, e = strict.asarray(A + A.T), strict.asarray(E + E.T)
+
+    def f(a):
+        w, v = lw.eigh(a)
+        p = v[:, :2] @ v[:, :2].mT
+        return (p * p * p).sum() + (w * w).sum()
+
+    def g(a):
+        w, v = lw.eigh(a)
+        p = v[:, :2] @ np.swapaxes(v[:, :2], 0, 1)
+        return (p * p * p).sum() + (w * w).sum()
+
+    _, tangent = lw.jvp(f, (a,), (e,))
+    _, pullback = lw.vjp(f, a)
+    assert abs(float(tangent) - lw.jvp(g, (A + A.T,), (E + E.T,))[1]) < 1e-12
+    assert isinstance(pullback(strict.asarray(1.0))[0], type(a))
+
+
+def test_a_library_without_eig_says_so():
+    from loewner.frameworks.numpy import StandardSolvers
+
+    class Library:
+        __name__ = "library"
+        linalg = None
+
+    with pytest.raises(NotImplementedError, match=r"'library' has no linalg\.eig"):
+        StandardSolvers(Library()).eig(A, left=False)

@@ -1,0 +1,225 @@
+"""Every PyTorch transform."""
+
+import pytest
+import torch
+from bench import Torch
+from cases import Case, loss
+from torch.autograd import forward_ad, gradcheck, gradgradcheck
+
+import loewner as lw
+
+fw = Torch()
+FUNCTIONS = [
+    Case(function, "complex", shape, kind)
+    for function, shape, kind in (
+        ("svd", "tall", "repeated"),
+        ("svd-thin", "wide", "distinct"),
+        ("eigh", "square", "repeated"),
+        ("eigh-ab", "square", "distinct"),
+        ("eig", "square", "repeated"),
+    )
+]
+
+
+def close(x, y, tolerance=1e-12):
+    assert (x - y).abs().max() <= tolerance * max(1.0, float(y.abs().max()))
+
+
+@pytest.fixture(params=FUNCTIONS, ids=str)
+def problem(request):
+    case = request.param
+    a = tuple(torch.as_tensor(x) for x in case.matrices())
+    e = tuple(torch.as_tensor(x) for x in case.directions(1)[0])
+    f = loss(case, lw, fw)
+    leaves = tuple(x.clone().requires_grad_() for x in a)
+    return f, a, e, torch.autograd.grad(f(*leaves), leaves)
+
+
+def dot(x, y):
+    return (x.conj() * y).real.sum()
+
+
+def test_backward_fills_grad(problem):
+    f, a, e, g = problem
+    leaves = tuple(x.clone().requires_grad_() for x in a)
+    f(*leaves).backward()
+    close(leaves[0].grad, g[0])
+
+
+def test_torch_func_grad_vjp_and_jvp(problem):
+    f, a, e, g = problem
+    close(torch.func.grad(f)(*a), g[0])
+    value, pullback = torch.func.vjp(f, *a)
+    close(pullback(torch.ones_like(value))[0], g[0])
+    close(torch.func.jvp(f, a, e)[1], sum(dot(x, y) for x, y in zip(g, e, strict=True)))
+
+
+def test_forward_mode_with_dual_tensors(problem):
+    f, a, e, g = problem
+    with forward_ad.dual_level():
+        duals = [forward_ad.make_dual(x, y) for x, y in zip(a, e, strict=True)]
+        tangent = forward_ad.unpack_dual(f(*duals)).tangent
+    close(tangent, sum(dot(x, y) for x, y in zip(g, e, strict=True)))
+
+
+def test_forward_mode_along_one_of_two_arguments(problem):
+    f, a, e, g = problem
+    close(torch.func.jvp(lambda x: f(x, *a[1:]), a[:1], e[:1])[1], dot(g[0], e[0]))
+    with forward_ad.dual_level():
+        tangent = forward_ad.unpack_dual(f(forward_ad.make_dual(a[0], e[0]), *a[1:])).tangent
+    close(tangent, dot(g[0], e[0]))
+
+
+def test_vmap_of_value_gradient_and_directions(problem):
+    f, a, e, g = problem
+    stacks = tuple(torch.stack([x, x + 0.01 * y]) for x, y in zip(a, e, strict=True))
+    values = torch.func.vmap(f)(*stacks)
+    gradients = torch.func.vmap(torch.func.grad(f))(*stacks)
+    for i in range(2):
+        one = tuple(s[i] for s in stacks)
+        close(values[i], f(*one))
+        close(gradients[i], torch.func.grad(f)(*one), 1e-11)
+    rest = a[1:]
+    along = torch.func.vmap(lambda d: torch.func.jvp(lambda x: f(x, *rest), a[:1], (d,))[1])(
+        torch.stack([e[0], 2 * e[0]])
+    )
+    close(along[1], 2 * along[0])
+
+
+def test_vmap_over_one_of_two_arguments():
+    case = Case("eigh-ab", "complex", "square", "distinct")
+    a, b = (torch.as_tensor(x) for x in case.matrices())
+    stack = torch.stack([b, 2 * b])
+    for grad in (lambda f: f, lambda f: torch.func.grad(lambda a, b: f(a, b).sum())):
+        together = torch.func.vmap(grad(lw.eigvalsh), in_dims=(None, 0))(a, stack)
+        close(together[1], grad(lw.eigvalsh)(a, stack[1]))
+
+
+def test_double_backward_equals_forward_over_reverse(problem):
+    f, a, e, g = problem
+    leaves = tuple(x.clone().requires_grad_() for x in a)
+    first = torch.autograd.grad(f(*leaves), leaves, create_graph=True)
+    twice = torch.autograd.grad(dot(e[0], first[0]), leaves[0])[0]
+    rest = a[1:]
+    other = torch.func.jvp(torch.func.grad(lambda x: f(x, *rest)), a[:1], e[:1])[1]
+    close(twice, other, 1e-11)
+
+
+def test_jacrev_jacfwd_and_hessian_agree_also_nested():
+    case = Case("eigh", "real", "square", "triple")
+    a = torch.as_tensor(case.matrices()[0])
+    f = loss(case, lw, fw)
+    close(torch.func.jacfwd(f)(a), torch.func.jacrev(f)(a))
+    hessian = torch.func.hessian(f)(a)
+    close(torch.func.jacrev(torch.func.jacfwd(f))(a), hessian, 1e-11)
+    close(torch.func.jacrev(torch.func.jacrev(f))(a), hessian, 1e-11)
+    close(torch.func.jacfwd(torch.func.jacfwd(f))(a), hessian, 1e-11)
+    assert hessian.abs().max() > 1
+
+
+@pytest.mark.xfail(reason="PyTorch evaluates the jvp of a Function with forward mode off")
+def test_pytorch_differentiates_the_jvp_of_a_function_in_forward_mode():
+    class Cube(torch.autograd.Function):
+        @staticmethod
+        def forward(x):
+            return x**3
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_forward(*inputs)
+
+        @staticmethod
+        def jvp(ctx, t):
+            (x,) = ctx.saved_tensors
+            return 3 * x * x * t
+
+    assert torch.func.jacfwd(torch.func.jacfwd(Cube.apply))(torch.tensor(2.0)) == 12
+
+
+def hermitian(x):
+    return (x + x.mH) / 2
+
+
+CHECKED = {
+    "svd": (lambda a: _invariants(*lw.svd(a)), (4, 3)),
+    "svd-thin": (lambda a: _invariants(*lw.svd(a, full_matrices=False)), (3, 4)),
+    "svdvals": (lw.svdvals, (3, 4)),
+    "eigh": (lambda a: _functions(*lw.eigh(hermitian(a))), (3, 3)),
+    "eigh-ab": (lambda a: _functions(*lw.eigh(hermitian(a), hermitian(a @ a.mH) + 1)), (3, 3)),
+    "eigvalsh": (lambda a: lw.eigvalsh(hermitian(a)), (3, 3)),
+    "eig": (lambda a: _functions(*lw.eig(a)), (3, 3)),
+    "eigvals": (lambda a: torch.view_as_real(lw.eigvals(a)), (3, 3)),
+}
+
+
+def _invariants(u, s, vh):
+    k = s.shape[-1]
+    return u[:, :k].abs() ** 2, u[:, k:] @ u[:, k:].mH, s, vh[:k].abs() ** 2
+
+
+def _functions(w, v):
+    return (torch.view_as_real(w) if w.is_complex() else w), v.abs() ** 2
+
+
+@pytest.mark.parametrize("name", CHECKED)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=["real", "complex"])
+def test_gradcheck_and_gradgradcheck_of_every_function(name, dtype):
+    f, shape = CHECKED[name]
+    generator = torch.Generator().manual_seed(3)
+    a = torch.randn(shape, dtype=dtype, generator=generator).requires_grad_()
+    assert gradcheck(f, (a,), check_forward_ad=True, check_batched_grad=True)
+    assert gradgradcheck(f, (a,), check_fwd_over_rev=True, check_rev_over_rev=True)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("function", ["svd", "eigh", "eigh-ab", "eig"])
+def test_torch_compile_changes_nothing(function):
+    case = Case(function, "real", "tall" if function == "svd" else "square", "distinct")
+    a = tuple(torch.as_tensor(x) for x in case.matrices())
+    f = loss(case, lw, fw)
+    compiled = torch.compile(f, backend="aot_eager")
+    leaves = tuple(x.clone().requires_grad_() for x in a)
+    others = tuple(x.clone().requires_grad_() for x in a)
+    value, expected = compiled(*leaves), f(*others)
+    close(value, expected)
+    close(torch.autograd.grad(value, leaves)[0], torch.autograd.grad(expected, others)[0])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("function", ["svd", "eigh", "eigh-ab"])
+def test_torch_compile_makes_one_graph_of_value_and_gradient(function):
+    case = Case(function, "real", "tall" if function == "svd" else "square", "distinct")
+    a = tuple(torch.as_tensor(x) for x in case.matrices())
+    f = loss(case, lw, fw)
+    compiled = torch.compile(f, backend="aot_eager", fullgraph=True)
+    leaves = tuple(x.clone().requires_grad_() for x in a)
+    others = tuple(x.clone().requires_grad_() for x in a)
+    close(
+        torch.autograd.grad(compiled(*leaves), leaves)[0],
+        torch.autograd.grad(f(*others), others)[0],
+    )
+
+
+def test_gradients_agree_with_torch_where_torch_is_right():
+    a = torch.as_tensor(Case("svd-thin", "complex", "tall", "distinct").matrices()[0])
+
+    def f(a, la):
+        u, s, vh = la.svd(a, full_matrices=False)
+        return (u[:, :2] @ vh[:2]).real.sum() + (s**3).sum()
+
+    close(torch.func.grad(f)(a, lw), torch.func.grad(f)(a, torch.linalg))
+    a = torch.as_tensor(Case("eig", "complex", "square", "distinct").matrices()[0])
+
+    def f(a, la):
+        w, v = la.eig(a)
+        return (w**3).real.sum() + (v.abs() ** 4 * (-w.abs()).exp()).sum()
+
+    close(torch.func.grad(f)(a, lw), torch.func.grad(f)(a, torch.linalg), 1e-11)
+
+
+def test_nothing_is_recorded_where_no_derivative_is_asked():
+    a = torch.eye(3).requires_grad_()
+    with torch.no_grad():
+        assert lw.svd(a).U.grad_fn is None
+    with torch.inference_mode():
+        assert not lw.eigh(torch.eye(3)).eigenvalues.requires_grad
