@@ -274,17 +274,16 @@ def loss(case: Case, lw: Any, fw: Any) -> Callable[..., Any]:
     def eig(a):
         w, v, y = lw.eig(a, left=True)
         order = fw.argsort(fw.real(w) + 0.1 * fw.imag(w))
+        w, v, y = w[order], v[:, order], y[:, order]
         total = 0.0
         for g in case.groups:
-            p, sigma = 0.0, 0.0
-            for k in g:
-                j = order[k]
-                vj, yj = v[:, j][:, None], fw.conj(y[:, j])[None, :]
-                p = p + vj @ yj / (yj @ vj)
-                sigma = sigma + w[j] / scale
+            i, j = g[0], g[-1] + 1
+            vg, yg = v[:, i:j], y[:, i:j]
+            p = (vg / (fw.conj(yg) * vg).sum(0)) @ fw.adjoint(yg)
+            sigma = w[i:j].sum() / scale
             t = dot(c[0], p)
             if len(g) == 1:
-                t = t + dot(fw.real(c[1]), fw.real(fw.conj(vj) * vj))
+                t = t + dot(fw.real(c[1]), fw.real(fw.conj(vg) * vg))
             total = total + t + 0.3 * t * t + fw.real(sigma * sigma * sigma) + fw.imag(sigma) * t
         return total
 

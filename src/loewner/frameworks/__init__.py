@@ -20,7 +20,7 @@ _MODULES = {"torch": ".torch", "jax": ".jax", "autograd": ".autograd"}
 def framework_of(x: Any) -> Framework | None:
     """The framework whose array x is; None for lists, numbers and other plain values."""
     for package, module in _MODULES.items():
-        if package in sys.modules:
+        if sys.modules.get(package) is not None:
             found = importlib.import_module(module, __name__)
             if found.owns(x):
                 return found.FRAMEWORK

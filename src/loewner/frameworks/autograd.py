@@ -34,7 +34,9 @@ class _Namespace:
     class linalg:
         @staticmethod
         def diagonal(x):
-            return anp.diagonal(x, axis1=-1, axis2=-2)
+            # the adjoint of autograd's own diagonal drops imaginary parts
+            eye = np.eye(*x.shape[-2:], dtype=bool)
+            return anp.sum(_Namespace.where(eye, x, np.zeros((1, 1), x.dtype)), axis=-1)
 
     @staticmethod
     def where(mask, x, y):

@@ -10,7 +10,7 @@ import functools
 from typing import Any
 
 import torch
-from array_api_compat import torch as xp
+from array_api_compat import torch as compat
 from torch._C._functorch import (
     TransformType,
     _unwrap_for_grad,
@@ -25,10 +25,23 @@ from .base import Framework
 from .numpy import has_scipy, scipy_eig
 
 
+class _Namespace:
+    """array-api-compat's namespace, with functions that every kind of vmap knows."""
+
+    conj = staticmethod(torch.conj)
+
+    @staticmethod
+    def matrix_transpose(x):
+        return x.mT
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(compat, name)
+
+
 class TorchSolvers:
     """`torch.linalg`, with left eigenvectors from SciPy on the CPU if it is installed."""
 
-    xp = xp
+    xp = _Namespace()
 
     def eigh(self, a, lower):
         w, v = torch.linalg.eigh(a, UPLO="L" if lower else "U")
@@ -66,14 +79,14 @@ class TorchSolvers:
 
 @torch.compiler.disable
 def _eig_with_left(a):
-    w, v, y = scipy_eig(a.detach().numpy())
+    w, v, y = scipy_eig(a.detach().resolve_conj().numpy())
     return torch.from_numpy(w), torch.from_numpy(v), torch.from_numpy(y)
 
 
 class Torch(Framework):
     name = "PyTorch"
     solvers = TorchSolvers()
-    xp = xp
+    xp = TorchSolvers.xp
 
     def call(self, rule: Rule, *inputs: Array, outputs: int | None = None) -> Arrays:
         if not _differentiates(inputs):
@@ -115,7 +128,7 @@ def _learnt(rule: Rule) -> tuple[Any, Any]:
     class Reverse(torch.autograd.Function):
         @staticmethod
         def forward(*inputs):
-            return tuple(rule.evaluate(FRAMEWORK.solvers, inputs))
+            return tuple(_dense(x) for x in rule.evaluate(FRAMEWORK.solvers, inputs))
 
         @staticmethod
         def setup_context(ctx, inputs, output):
@@ -141,7 +154,8 @@ def _learnt(rule: Rule) -> tuple[Any, Any]:
         @staticmethod
         def jvp(ctx, *tangents):
             def push(inputs, outputs, tangents):
-                return tuple(rule.jvp(FRAMEWORK, inputs, outputs, tangents))
+                moved = rule.jvp(FRAMEWORK, inputs, outputs, tangents)
+                return tuple(t.resolve_conj() for t in moved)
 
             kept = ctx.saved_tensors
             return _below(push, kept[: ctx.count], kept[ctx.count :], tangents)
@@ -160,6 +174,16 @@ def _learnt(rule: Rule) -> tuple[Any, Any]:
 
     Reverse.__name__ = Both.__name__ = type(rule).__name__
     return Reverse, Both
+
+
+def _dense(x: torch.Tensor) -> torch.Tensor:
+    """x in memory of its own, without gaps or pending conjugation.
+
+    Forward mode wants the views of an output and those of its tangent to be alike.
+    """
+    x = x.resolve_conj()
+    part_of_another = x._base is not None and x._base.numel() != x.numel()
+    return x.clone(memory_format=torch.contiguous_format) if part_of_another else x
 
 
 def _below(push: Any, *arguments: Arrays) -> Arrays:

@@ -125,11 +125,13 @@ def _same(xp, w: Array, kappa: Array, norm: Array) -> Array:
 def _scaled(xp, a: Array) -> tuple[Array, Array]:
     """A and a power of two whose product is the given matrix, max |a_ij| of order one.
 
+    The factor is NaN for a matrix with entries that are not finite.
+
     geev in LAPACK, as SciPy and JAX call it, returns wrong eigenvalues for matrices whose
     norm is far from one (in double from about 1e138 up and 1e-140 down).
     """
     if a.shape[-1] == 0:
-        return a, xp.zeros_like(xp.abs(a[..., :, 0]))
+        return a, 1 + xp.sum(xp.sum(xp.abs(a), axis=-1), axis=-1)[..., None]
     size = xp.max(xp.max(xp.abs(a), axis=-1), axis=-1)
     one = xp.zeros_like(size) + 1
     usable = (size > 0) & xp.isfinite(size)
@@ -137,6 +139,8 @@ def _scaled(xp, a: Array) -> tuple[Array, Array]:
     limit = 120 if xp.finfo(size.dtype).bits == 32 else 1000  # both 2^e and 2^-e are normal
     exponent = xp.clip(exponent, -limit, limit)
     down, up = (xp.pow(2 * one, e)[..., None] for e in (-exponent, exponent))
+    # geev of MKL (PyTorch) returns finite eigenvalues for NaN entries
+    up = xp.where(xp.isfinite(size)[..., None], up, float("nan") * xp.zeros_like(up))
     return a * xp.astype(down[..., None], a.dtype), up
 
 

@@ -62,7 +62,9 @@ class Svd(Rule):
         (a,) = inputs
         xp = solvers.xp
         m, n = a.shape[-2:]
-        given = adjoint(xp, a) if self.wide else a
+        # gesdd of OpenBLAS (NumPy, JAX) does not return from infinite entries; NaN it reports
+        given = xp.where(xp.isfinite(a), a, xp.zeros_like(a) + float("nan"))
+        given = adjoint(xp, given) if self.wide else given
         if outputs == 1:
             return (solvers.svdvals(given),)
         u, s, vh = solvers.svd(given, self.full)
@@ -87,7 +89,7 @@ class Svd(Rule):
     def _masks(xp, s: Array, m: int) -> tuple[Array, Array]:
         """Pairs in one cluster (..., n, n), and the members of the cluster of zero (..., n)."""
         tau = tolerance(xp, s, m)
-        ends = xp.concat([s, xp.zeros_like(s[..., :1])], axis=-1)
+        ends = xp.concat([s, xp.zeros_like(xp.sum(s, axis=-1, keepdims=True))], axis=-1)
         same = same_cluster(xp, ends, tau)
         return same[..., :-1, :-1], same[..., -1, :-1]
 

@@ -148,7 +148,8 @@ class CoupledSylvester(LinearEquation):
         if not self.tall:
             return turns
         y, yh, q = rest
-        inverse = reciprocal_gap(xp, 0 * s[..., :1], s, zero[..., None, :])  # 1/s_j
+        origin = xp.zeros_like(xp.sum(s, axis=-1, keepdims=True))
+        inverse = reciprocal_gap(xp, origin, s, zero[..., None, :])  # 1/s_j
         return (*turns, y * inverse, xp.matrix_transpose(inverse) * yh, q * inverse)
 
     def solve_adjoint(self, xp, masks, c, rhs):
