@@ -145,7 +145,7 @@ class Case:
         found = []
         for _ in range(count):
             e = [
-                _gaussian(rng, a.shape, self.field == "complex") * (s := self.argument_scale(i))
+                _gaussian(rng, a.shape, self.field == "complex") * self.argument_scale(i)
                 for i, a in enumerate(self.matrices())
             ]
             found.append(tuple(_hermitian(x) if self.function.startswith("eigh") else x for x in e))
@@ -225,10 +225,13 @@ def _functions() -> list[Case]:
 CASES = _functions()
 
 
-def loss(case: Case, lw: Any, fw: Any) -> Callable[..., Any]:
-    """The loss of a case for arrays; lw offers the functions, fw the test's framework."""
+def loss(case: Case, lw: Any, fw: Any, unit: float = 1.0) -> Callable[..., Any]:
+    """The loss of a case for arrays; lw offers the functions, fw the test's framework.
+
+    Values are measured in multiples of unit, for a case whose first matrix is scaled by it.
+    """
     c = [fw.array(w) for w in case.weights(6)]
-    scale = case.scale
+    scale = case.scale * unit
 
     def dot(w, p):
         w = w[: p.shape[-2], : p.shape[-1]]

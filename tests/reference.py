@@ -25,9 +25,7 @@ def matrix(a: np.ndarray) -> mp.matrix:
 
 
 def _dot(w: mp.matrix, p: mp.matrix):
-    return mp.fsum(
-        mp.re(mp.conj(w[i, j]) * p[i, j]) for i in range(p.rows) for j in range(p.cols)
-    )
+    return mp.fsum(mp.re(mp.conj(w[i, j]) * p[i, j]) for i in range(p.rows) for j in range(p.cols))
 
 
 def _columns(a: mp.matrix, group) -> mp.matrix:

@@ -162,7 +162,11 @@ def test_nan_and_inf_give_what_the_framework_gives_and_never_a_finite_gradient(n
     f = FUNCTIONS[name]
 
     def values(result):
-        return result if name in ("svdvals", "eigvalsh", "eigvals") else result[0 if name != "svd" else 1]
+        return (
+            result
+            if name in ("svdvals", "eigvalsh", "eigvals")
+            else result[0 if name != "svd" else 1]
+        )
 
     g = jax.grad(lambda a: jnp.real(values(f(a))).sum())(jnp.asarray(a))
     assert not np.isfinite(g).all()

@@ -88,9 +88,10 @@ def test_any_number_of_leading_dimensions(name):
     for i in np.ndindex(2, 3):
         assert np.abs(g[i] - grad_numpy(name, a[i])).max() < 1e-12 * np.abs(g[i]).max()
     assert np.abs(grad_torch(name, a) - g).max() < 1e-11 * np.abs(g).max()
-    assert np.abs(
-        jax.grad(lambda a: outputs(name, a, jnp).sum())(jnp.asarray(a)) - g
-    ).max() < 1e-11 * np.abs(g).max()
+    assert (
+        np.abs(jax.grad(lambda a: outputs(name, a, jnp).sum())(jnp.asarray(a)) - g).max()
+        < 1e-11 * np.abs(g).max()
+    )
 
 
 def test_leading_dimensions_of_a_pair_broadcast():

@@ -166,7 +166,12 @@ def compiled_products(f, *args) -> int:
     """Products left in the program after the compiler removed what is not needed."""
     text = jax.jit(f).lower(*args).compile().as_text()
     return sum(
-        ("dot(" in line or "__onednn$matmul" in line or "dot_general" in line and "custom-call" in line)
+        (
+            "dot(" in line
+            or "__onednn$matmul" in line
+            or ("dot_general" in line
+            and "custom-call" in line)
+        )
         and "=" in line
         for line in text.splitlines()
     )

@@ -26,8 +26,17 @@ OPERATIONS = {
     "matmul": lambda a: (a @ a[0] @ a).sum() + (a[1] @ a).sum() + a[0] @ a[1],
     "batched matmul": lambda a: (np.stack([a, 2 * a]) @ a[None]).sum(),
     "elementwise": lambda a: np.sum(
-        np.exp(a) + np.sin(a) * np.cos(a) + np.tanh(a) + np.sqrt(a + 9) + np.log(a + 9)
-        + np.arctan(a) + np.expm1(a) + np.log1p(a + 9) + np.sinh(a) - np.cosh(a) + np.square(a)
+        np.exp(a)
+        + np.sin(a) * np.cos(a)
+        + np.tanh(a)
+        + np.sqrt(a + 9)
+        + np.log(a + 9)
+        + np.arctan(a)
+        + np.expm1(a)
+        + np.log1p(a + 9)
+        + np.sinh(a)
+        - np.cosh(a)
+        + np.square(a)
     ),
     "indexing": lambda a: a[1, 2] * a[..., 0].sum() + (a[:, None, 1:3] * a[::2, 1:3]).sum(),
     "integer and boolean indices": lambda a: (a[[0, 0, 2]] * a[A > 0].sum()).sum(),

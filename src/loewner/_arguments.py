@@ -30,9 +30,7 @@ def matrices(
             except ValueError:
                 raise TypeError(f"{function}: {name} is not an array of numbers") from None
             if x.dtype == object:
-                raise TypeError(
-                    f"{function}: {name} has dtype object; pass an array of numbers"
-                )
+                raise TypeError(f"{function}: {name} has dtype object; pass an array of numbers")
         try:
             x = framework.asarray(x)
         except TypeError:

@@ -131,8 +131,7 @@ def vjp(fun: Callable[..., Any], *primals: Array) -> tuple[Any, Callable[[Any], 
             targets.append((x, g))
         found = pull_back(sources, targets)
         return tuple(
-            library.xp.zeros_like(x) if g is None else g
-            for x, g in zip(inputs, found, strict=True)
+            library.xp.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)
         )
 
     return value, pullback

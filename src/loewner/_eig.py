@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal, overload
+
 from ._arguments import matrices
 from ._results import EigResult, LeftEigResult
 from .rules import Eig
 from .rules.pieces import adjoint
 from .rules.rule import Array
+
+
+@overload
+def eig(a: Array, left: Literal[False] = False) -> EigResult: ...
+
+
+@overload
+def eig(a: Array, left: Literal[True]) -> LeftEigResult: ...
 
 
 def eig(a: Array, left: bool = False) -> EigResult | LeftEigResult:

@@ -32,11 +32,7 @@ class ArrayLibrary(Framework):
         is_numpy = array_api_compat.is_numpy_namespace(base)
         self.name = "NumPy" if is_numpy else base.__name__
         self.solvers = NumpySolvers(base) if is_numpy else StandardSolvers(base)
-        self.namespace = Namespace(self)
-
-    @property
-    def xp(self):
-        return self.namespace
+        self.xp = Namespace(self)
 
     @property
     def default_float(self):
@@ -68,9 +64,7 @@ class ArrayLibrary(Framework):
         else:
             tangents = tuple(x.tangent if m else None for x, m in zip(inputs, mine, strict=True))
             moved = rule.jvp(self, below, values, tangents)
-            traced = (
-                Traced(self, v, level, tangent=t) for v, t in zip(values, moved, strict=True)
-            )
+            traced = (Traced(self, v, level, tangent=t) for v, t in zip(values, moved, strict=True))
         return tuple(traced)[:outputs]
 
 
@@ -123,15 +117,15 @@ def _function(library: ArrayLibrary, name: str, plain: Any) -> Any:
 
 
 def apply(library: ArrayLibrary, name: str, *args: Any, **options: Any) -> Array:
-    """One operation of `OPERATIONS`; sequences of arrays are given one by one."""
+    """One operation of `OPERATIONS`; those of sequences of arrays take the sequence first."""
     operation = OPERATIONS[name]
     if operation.variadic:
-        (arrays, *args) = args
-        inputs, options = tuple(arrays), {**options, **dict(zip(operation.options, args))}
+        inputs, rest = tuple(args[0]), args[1:]
     else:
-        count = operation.arrays
-        inputs, rest = args[:count], args[count:]
-        options = {**options, **dict(zip(operation.options, rest))}
+        inputs, rest = args[: operation.arrays], args[operation.arrays :]
+    if len(rest) > len(operation.options):
+        raise TypeError(_cannot_follow(f"{name} with {len(args)} positional arguments"))
+    options |= dict(zip(operation.options, rest, strict=False))
     return library.call(Operation(name, tuple(options.items())), *inputs)[0]
 
 
@@ -354,9 +348,7 @@ def pull_back(sources: list[Step], targets: list[tuple[Array, Array]]) -> list[A
         step = waiting.pop(max(waiting))
         if step.rule is None:
             continue
-        library = next(
-            f for f in map(framework_of, (*step.outputs, *step.inputs)) if f is not None
-        )
+        library = next(f for f in map(framework_of, (*step.outputs, *step.inputs)) if f is not None)
         wanted = tuple(o is not None for o in step.origins)
         gs = step.rule.vjp(library, step.inputs, step.outputs, tuple(found.pop(step)), wanted)
         for origin, g, x in zip(step.origins, gs, step.inputs, strict=True):

@@ -11,8 +11,8 @@ from typing import Any
 import autograd.numpy as anp
 import numpy as np
 from autograd.builtins import tuple as boxed_tuple
-from autograd.extend import defvjp_argnums, primitive
 from autograd.core import defjvp_argnums
+from autograd.extend import defvjp_argnums, primitive
 from autograd.tracer import isbox
 
 from ..rules.rule import Array, Arrays, Rule
@@ -42,7 +42,9 @@ class _Namespace:
     def where(mask, x, y):
         # autograd does not sum the cotangents of arguments that were broadcast
         shape = np.broadcast_shapes(mask.shape, x.shape, y.shape)
-        return anp.where(mask, *(z if z.shape == shape else anp.broadcast_to(z, shape) for z in (x, y)))
+        return anp.where(
+            mask, *(z if z.shape == shape else anp.broadcast_to(z, shape) for z in (x, y))
+        )
 
     @staticmethod
     def astype(x, dtype):

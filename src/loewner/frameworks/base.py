@@ -14,10 +14,8 @@ class Framework(ABC):
     name: str
     solvers: Solvers
 
-    @property
-    @abstractmethod
-    def xp(self) -> Any:
-        """The array namespace, differentiable by the framework."""
+    xp: Any
+    """The array namespace, differentiable by the framework."""
 
     @abstractmethod
     def call(self, rule: Rule, *inputs: Array, outputs: int | None = None) -> Arrays:
@@ -32,7 +30,8 @@ class Framework(ABC):
         adjoint: bool = False,
     ) -> Arrays:
         """The differentiable solution of a linear equation."""
-        return self.call(Solve(equation, adjoint), *masks, *coefficients, *rhs)
+        rule = Solve(equation, len(masks), len(coefficients), adjoint)
+        return self.call(rule, *masks, *coefficients, *rhs)
 
     def asarray(self, x: Any) -> Array:
         """An array of this framework from one, or from nested lists and numbers."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..rules.pieces import adjoint, hermitian_from_triangle
+from ..rules.pieces import hermitian_from_triangle
 from ..rules.rule import Array
 
 
@@ -102,9 +102,7 @@ def has_scipy() -> bool:
 def each_matrix(function: Any, *stacks: np.ndarray) -> tuple[np.ndarray, ...]:
     """Apply a function of single matrices, which returns a tuple, over leading dimensions."""
     batch = np.broadcast_shapes(*(x.shape[:-2] for x in stacks))
-    flat = [
-        np.broadcast_to(x, batch + x.shape[-2:]).reshape((-1, *x.shape[-2:])) for x in stacks
-    ]
+    flat = [np.broadcast_to(x, batch + x.shape[-2:]).reshape((-1, *x.shape[-2:])) for x in stacks]
     results = [function(*matrices) for matrices in zip(*flat, strict=True)]
     return tuple(np.stack(r).reshape(batch + r[0].shape) for r in zip(*results, strict=True))
 
@@ -124,7 +122,8 @@ def scipy_eig(a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]
         if not np.isfinite(matrix).all():
             lost = np.full(matrix.shape, np.nan, dtype)
             return lost[0], lost, lost
-        w, y, v = eig(matrix, left=True, right=True, check_finite=False)
+        found: Any = eig(matrix, left=True, right=True, check_finite=False)
+        w, y, v = found
         return w.astype(dtype), v.astype(dtype), y.astype(dtype)
 
     w, v, y = each_matrix(one, a)
@@ -139,14 +138,3 @@ def solve_or_nan(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         if a.ndim == 2:
             return np.full_like(b, np.nan)
         return each_matrix(lambda x, y: (solve_or_nan(x, y),), a, b)[0]
-
-
-__all__ = [
-    "NumpySolvers",
-    "StandardSolvers",
-    "adjoint",
-    "each_matrix",
-    "has_scipy",
-    "scipy_eig",
-    "solve_or_nan",
-]

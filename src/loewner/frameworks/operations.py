@@ -110,14 +110,18 @@ def _two(evaluate, along_x, along_y, back_x, back_y) -> Definition:
     """An operation on two arrays: partial derivatives along each, and back to each."""
 
     def jvp(xp, out, xs, ts):
-        parts = [along(xp, out, *xs, t) for along, t in zip((along_x, along_y), ts) if t is not None]
+        parts = [
+            along(xp, out, *xs, t)
+            for along, t in zip((along_x, along_y), ts, strict=True)
+            if t is not None
+        ]
         moved = _sum_of(parts)
         return moved if moved.shape == out.shape else xp.broadcast_to(moved, out.shape)
 
     def vjp(xp, out, xs, g):
         return tuple(
             back(xp, out, *xs, g) if hasattr(x, "dtype") else None
-            for back, x in zip((back_x, back_y), xs)
+            for back, x in zip((back_x, back_y), xs, strict=True)
         )
 
     return Definition(evaluate, jvp, vjp, arrays=2)
@@ -232,17 +236,13 @@ def _extreme(name: str) -> Definition:
         w = weights(xp, out, xs[0], axis, keepdims)
         return (w * _sum_adjoint(xp, xs[0], g, axis=axis, keepdims=keepdims),)
 
-    return Definition(
-        lambda xp, x, **o: getattr(xp, name)(x, **o), jvp, vjp, options=("axis",)
-    )
+    return Definition(lambda xp, x, **o: getattr(xp, name)(x, **o), jvp, vjp, options=("axis",))
 
 
 OPERATIONS: dict[str, Definition] = {
     "negative": _linear(lambda xp, x: -x, lambda xp, x, g: -g),
     "conj": _linear(conj, lambda xp, x, g: conj(xp, g)),
-    "real": _linear(
-        lambda xp, x: xp.real(x) if is_complex(xp, x) else x, lambda xp, x, g: g
-    ),
+    "real": _linear(lambda xp, x: xp.real(x) if is_complex(xp, x) else x, lambda xp, x, g: g),
     "imag": _linear(
         lambda xp, x: xp.imag(x) if is_complex(xp, x) else xp.zeros_like(x),
         lambda xp, x, g: g * 1j if is_complex(xp, x) else xp.zeros_like(g),
@@ -367,8 +367,7 @@ def _matmul_back_x(xp, x, y, g):
 
 def _matmul_back_y(xp, x, y, g):
     if x.ndim == 1:
-        g = conj(xp, x)[:, None] * g[..., None, :] if y.ndim > 1 else conj(xp, x) * g
-        return g
+        return conj(xp, x)[:, None] * g[..., None, :] if y.ndim > 1 else conj(xp, x) * g
     if y.ndim == 1:
         return xp.matmul(_adjoint(xp, x), g[..., None])[..., 0]
     return xp.matmul(_adjoint(xp, x), g)

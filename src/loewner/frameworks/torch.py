@@ -77,10 +77,12 @@ class TorchSolvers:
         return torch.linalg.solve_triangular(a, b, upper=not lower)
 
 
-@torch.compiler.disable
-def _eig_with_left(a):
+def _numpy_eig_with_left(a):
     w, v, y = scipy_eig(a.detach().resolve_conj().numpy())
     return torch.from_numpy(w), torch.from_numpy(v), torch.from_numpy(y)
+
+
+_eig_with_left: Any = torch.compiler.disable(_numpy_eig_with_left)
 
 
 class Torch(Framework):
@@ -116,9 +118,7 @@ def _differentiates(inputs: Arrays) -> bool:
         return True
     if torch.compiler.is_compiling():
         return False
-    return (
-        peek_interpreter_stack() is not None or forward_ad._current_level >= 0
-    )
+    return peek_interpreter_stack() is not None or forward_ad._current_level >= 0
 
 
 @functools.cache
@@ -146,8 +146,7 @@ def _learnt(rule: Rule) -> tuple[Any, Any]:
             inputs, outputs = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
             found = rule.vjp(FRAMEWORK, inputs, outputs, cotangents, ctx.needs_input_grad)
             return tuple(
-                g if needed else None
-                for g, needed in zip(found, ctx.needs_input_grad, strict=True)
+                g if needed else None for g, needed in zip(found, ctx.needs_input_grad, strict=True)
             )
 
     class Both(Reverse):

@@ -87,8 +87,8 @@ def reciprocal_gap(xp: Any, a: Array, b: Array, masked: Array) -> Array:
     return xp.where(masked, xp.zeros_like(difference), 1 / xp.where(masked, one, difference))
 
 
-def total(*terms: Array | None) -> Array | None:
-    """The sum of the terms that are present."""
+def total(*terms: Array) -> Array:
+    """The sum of the terms that are not None; None if there are none."""
     present = [t for t in terms if t is not None]
     if not present:
         return None

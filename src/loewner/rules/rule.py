@@ -123,9 +123,6 @@ class LinearEquation(ABC):
     boolean arrays that say which components are held at zero.
     """
 
-    masks: int
-    coefficients: int
-
     @abstractmethod
     def apply(self, xp: Any, c: Arrays, x: Arrays) -> Arrays:
         """M(c) x."""
@@ -152,17 +149,18 @@ class Solve(Rule):
     """The solution of a linear equation as a rule: its derivatives are solutions again.
 
     From M x = r:  M dx = dr - dM x, and for a cotangent g of x:  M^H gr = g,
-    gc = -d Re<gr, M(c) x>/dc. The inputs are masks, coefficients and right-hand sides
-    in a row.
+    gc = -d Re<gr, M(c) x>/dc. The inputs are so many masks, so many coefficients, and the
+    right-hand sides, in a row.
     """
 
     equation: LinearEquation
+    masks: int
+    coefficients: int
     adjoint: bool = False
     needs_inputs = True
 
     def _split(self, flat: Arrays) -> tuple[Arrays, Arrays, Arrays]:
-        i = self.equation.masks
-        j = i + self.equation.coefficients
+        i, j = self.masks, self.masks + self.coefficients
         return flat[:i], flat[i:j], flat[j:]
 
     def evaluate(self, solvers, inputs, outputs=None):
@@ -173,9 +171,7 @@ class Solve(Rule):
         eq = self.equation
         masks, c, r = self._split(inputs)
         _, dc, dr = self._split(tangents)
-        dr = tuple(
-            ops.xp.zeros_like(ri) if d is None else d for ri, d in zip(r, dr, strict=True)
-        )
+        dr = tuple(ops.xp.zeros_like(ri) if d is None else d for ri, d in zip(r, dr, strict=True))
         if any(d is not None for d in dc):
             dc = tuple(
                 ops.xp.zeros_like(ci) if d is None else d for ci, d in zip(c, dc, strict=True)
@@ -192,8 +188,8 @@ class Solve(Rule):
             for x, gi in zip(outputs, cotangents, strict=True)
         )
         gr = ops.solve(eq, masks, c, g, not self.adjoint)  # M^H gr = g
-        gc: Arrays = (None,) * eq.coefficients
+        gc: Arrays = (None,) * self.coefficients
         if any(self._split(tuple(wanted))[1]):
             x, y = (gr, outputs) if self.adjoint else (outputs, gr)
             gc = tuple(-p for p in eq.coefficients_gradient(ops.xp, x, y))
-        return (None,) * eq.masks + gc + gr
+        return (None,) * self.masks + gc + gr

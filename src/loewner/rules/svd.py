@@ -106,9 +106,7 @@ class Svd(Rule):
         none = xp.zeros_like(p)
         db = xp.where(same, (p + ph) / 2, none) + xp.where(both_zero, (p - ph) / 2, none)
         if c is None:
-            left, right = ops.solve(
-                CoupledSylvester(tall=False), (same, zero), (b,), (p, ph)
-            )
+            left, right = ops.solve(CoupledSylvester(tall=False), (same, zero), (b,), (p, ph))
             return ds, u @ left, v @ right, db
         left, right, k, t, q = ops.solve(
             CoupledSylvester(tall=True), (same, zero), (b, c), (p, ph, y, adjoint(xp, y), p)

@@ -28,9 +28,6 @@ class Sylvester(LinearEquation):
     Bartels and Stewart's equation (LAPACK trsyl); B1, B2 and X are (..., n, n).
     """
 
-    masks = 1
-    coefficients = 2
-
     def apply(self, xp, c, x):
         b1, b2 = c
         (omega,) = x
@@ -84,11 +81,6 @@ class CoupledSylvester(LinearEquation):
     """
 
     tall: bool
-    masks = 2
-
-    @property
-    def coefficients(self) -> int:
-        return 2 if self.tall else 1
 
     def apply(self, xp, c, x):
         if not self.tall:
