@@ -6,6 +6,8 @@ dL = Re tr(g^H dx), whatever the framework's own is.
 
 from __future__ import annotations
 
+from typing import Any
+
 import autograd
 import autograd.numpy as anp
 import jax
@@ -27,7 +29,8 @@ class Numpy:
     name = "numpy"
     array = staticmethod(np.asarray)
     numpy = staticmethod(np.asarray)
-    real, imag, conj, argsort = map(staticmethod, (np.real, np.imag, np.conj, np.argsort))
+    real, imag = staticmethod(np.real), staticmethod(np.imag)
+    conj, argsort = staticmethod(np.conj), staticmethod(np.argsort)
 
     @staticmethod
     def adjoint(x):
@@ -63,7 +66,8 @@ class Jax:
     name = "jax"
     array = staticmethod(jnp.asarray)
     numpy = staticmethod(np.asarray)
-    real, imag, conj, argsort = map(staticmethod, (jnp.real, jnp.imag, jnp.conj, jnp.argsort))
+    real, imag = staticmethod(jnp.real), staticmethod(jnp.imag)
+    conj, argsort = staticmethod(jnp.conj), staticmethod(jnp.argsort)
 
     @staticmethod
     def adjoint(x):
@@ -151,8 +155,8 @@ class Torch:
 
         leaves = tuple(x.clone().requires_grad_() for x in a)
         first = torch.autograd.grad(f(*leaves), leaves, create_graph=True)
-        dot = sum((x.conj() * g).real.sum() for x, g in zip(e, first, strict=True))
-        twice = torch.autograd.grad(dot, leaves)
+        dot = [(x.conj() * g).real.sum() for x, g in zip(e, first, strict=True)]
+        twice = torch.autograd.grad(torch.stack(dot).sum(), leaves)
         e_, h_ = self._out(e), self._out(h)
         return {
             "forward over forward": float(torch.func.jvp(forward, a, h)[1]),
@@ -166,7 +170,8 @@ class Autograd:
     name = "autograd"
     array = staticmethod(np.asarray)
     numpy = staticmethod(np.asarray)
-    real, imag, conj = map(staticmethod, (anp.real, anp.imag, anp.conj))
+    real, imag = staticmethod(anp.real), staticmethod(anp.imag)
+    conj = staticmethod(anp.conj)
 
     @staticmethod
     def argsort(x):
@@ -206,4 +211,4 @@ class Autograd:
         }
 
 
-FRAMEWORKS = (Numpy(), Jax(), Torch(), Autograd())
+FRAMEWORKS: tuple[Any, ...] = (Numpy(), Jax(), Torch(), Autograd())

@@ -7,6 +7,7 @@ of 1e-30 give first and second derivatives to more than 50 digits.
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import mpmath as mp
 import numpy as np
@@ -14,9 +15,10 @@ from cases import Case
 
 DIGITS = 120
 STEP = mp.mpf(10) ** -30
+Matrix = Any  # what mp.matrix, a method and not a class, returns
 
 
-def matrix(a: np.ndarray) -> mp.matrix:
+def matrix(a: np.ndarray) -> Matrix:
     """The exact value of a stored matrix."""
     z = np.iscomplexobj(a)
     return mp.matrix(
@@ -24,37 +26,36 @@ def matrix(a: np.ndarray) -> mp.matrix:
     )
 
 
-def _dot(w: mp.matrix, p: mp.matrix):
+def _dot(w: Matrix, p: Matrix):
     return mp.fsum(mp.re(mp.conj(w[i, j]) * p[i, j]) for i in range(p.rows) for j in range(p.cols))
 
 
-def _columns(a: mp.matrix, group) -> mp.matrix:
+def _columns(a: Matrix, group) -> Matrix:
     return mp.matrix([[a[i, j] for j in group] for i in range(a.rows)])
 
 
-def _projector(a: mp.matrix, group) -> mp.matrix:
+def _projector(a: Matrix, group) -> Matrix:
     q = _columns(a, group)
     return q * q.H
 
 
-def _eigh(a: mp.matrix):
+def _eigh(a: Matrix):
     real = all(mp.im(x) == 0 for x in a)
     w, v = (mp.eigsy if real else mp.eighe)(a)
     order = sorted(range(len(w)), key=lambda i: w[i])
     return [w[i] for i in order], _columns(v, order)
 
 
-def _svd_loss(case: Case, a: mp.matrix):
+def _svd_loss(case: Case, a: Matrix):
     c = [matrix(w) for w in case.weights(6)]
     u, s, vh = mp.svd(a) if any(mp.im(x) for x in a) else mp.svd_r(a)
     v = vh.H
     scale = mp.mpf(case.scale)
-    total, zero = mp.mpf(0), 4
+    total = mp.mpf(0)
     eye_m, eye_n = mp.eye(a.rows), mp.eye(a.cols)
     pu, pv = mp.zeros(a.rows), mp.zeros(a.cols)
     for g in case.groups:
         if case.spectrum[0][g[0]] == 0:
-            zero = g[0]
             continue
         p, q = _projector(u, g), _projector(v, g)
         pu, pv = pu + p, pv + q
@@ -71,7 +72,7 @@ def _svd_loss(case: Case, a: mp.matrix):
     return total
 
 
-def _eigh_loss(case: Case, a: mp.matrix, b: mp.matrix | None = None):
+def _eigh_loss(case: Case, a: Matrix, b: Matrix | None = None):
     c = matrix(case.weights(6)[0])
     if b is None:
         w, v = _eigh(a)
@@ -87,7 +88,7 @@ def _eigh_loss(case: Case, a: mp.matrix, b: mp.matrix | None = None):
     return total
 
 
-def _eig_loss(case: Case, a: mp.matrix):
+def _eig_loss(case: Case, a: Matrix):
     c = [matrix(w) for w in case.weights(6)]
     w, v = mp.eig(a)
     order = sorted(range(len(w)), key=lambda i: mp.re(w[i]) + mp.im(w[i]) / 10)
@@ -105,7 +106,7 @@ def _eig_loss(case: Case, a: mp.matrix):
     return total
 
 
-def loss(case: Case, *arguments: mp.matrix):
+def loss(case: Case, *arguments: Matrix):
     kind = case.function.split("-thin")[0].split("-ab")[0]
     return {"svd": _svd_loss, "eigh": _eigh_loss, "eig": _eig_loss}[kind](case, *arguments)
 

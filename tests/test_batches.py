@@ -77,6 +77,7 @@ def grad_numpy(name, a):
 def grad_torch(name, a):
     a = torch.as_tensor(a).requires_grad_()
     outputs(name, a, torch).sum().backward()
+    assert a.grad is not None
     return a.grad.numpy()
 
 

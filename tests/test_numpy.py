@@ -93,8 +93,8 @@ def test_several_arguments():
     [
         (np.cumsum, "cannot follow cumsum"),
         (np.linalg.svd, "lw.svd can"),
-        (lambda a: np.linalg.det(a), "cannot follow det"),
-        (lambda a: np.add.reduce(a), "cannot follow add"),
+        (np.linalg.det, "cannot follow det"),
+        (np.add.reduce, "cannot follow add"),
         (lambda a: np.arctan2(a, a), "cannot follow arctan2"),
     ],
 )
@@ -111,7 +111,7 @@ def test_wrong_calls_raise():
     with pytest.raises(TypeError, match="no derivatives"):
         lw.vjp(lw.eigvalsh, np.eye(3, dtype=int))
     with pytest.raises(TypeError, match="tuple of arrays"):
-        lw.jvp(lw.eigvalsh, A, E)
+        lw.jvp(lw.eigvalsh, A, E)  # pyright: ignore[reportArgumentType]
     _, pullback = lw.vjp(lw.eigvalsh, A)
     with pytest.raises(ValueError, match="cotangent has shape"):
         pullback(np.ones(3))

@@ -58,8 +58,8 @@ def test_the_chosen_component_is_real_and_positive_and_nothing_else_changes():
     assert np.abs(largest.imag).max() < 1e-16
     assert (largest.real > 0).all()
     w, v = lw.fix_phase(lw.eigh(H), rows=[0, 1, 2])
-    assert (np.diagonal(v).real > 0).all()
-    assert np.abs(np.diagonal(v).imag).max() < 1e-16
+    assert (v.diagonal().real > 0).all()
+    assert np.abs(v.diagonal().imag).max() < 1e-16
     x = lw.fix_phase(np.array([[1.0, -3.0], [-2.0, 1.0]]))
     assert np.array_equal(x, [[-1, 3], [2, -1]])
 

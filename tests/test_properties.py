@@ -1,5 +1,7 @@
 """Properties over all shapes, dtypes and spectra, searched by hypothesis."""
 
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 import torch
@@ -45,7 +47,7 @@ def eps(a):
 def ranges(w, width):
     """Runs of sorted values, apart by more than width."""
     cuts = [0, *(np.flatnonzero(np.abs(np.diff(w)) > width) + 1), len(w)]
-    return list(zip(cuts[:-1], cuts[1:], strict=True))
+    return list(itertools.pairwise(cuts))
 
 
 @given(rectangular(), st.booleans())

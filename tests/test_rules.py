@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+from typing import cast
 
 import array_api_strict as strict
 import numpy as np
@@ -10,7 +11,7 @@ from cases import CASES, Case
 
 from loewner import rules
 from loewner.frameworks.arrays import NUMPY
-from loewner.rules.rule import VOCABULARY, Solve
+from loewner.rules.rule import VOCABULARY, Solve, Solvers
 
 SOURCE = pathlib.Path(rules.__file__).parent
 
@@ -32,12 +33,11 @@ class StrictOps:
     """`Ops` on strict arrays: solutions without derivatives."""
 
     xp = Vocabulary()
-    used: set[str] = set()
 
     def solve(self, equation, masks, coefficients, rhs, adjoint=False):
         rule = Solve(equation, len(masks), len(coefficients), adjoint)
         inputs = (*masks, *coefficients, *rhs)
-        found = rule.evaluate(self, inputs)
+        found = rule.evaluate(cast(Solvers, self), inputs)  # of which it reads xp only
         if not getattr(self, "inside", False):
             # the derivatives of the solution are made of the same words
             self.inside = True

@@ -2,28 +2,38 @@
 
 A framework is recognised by the type of an array, and imported only if its own package
 has been imported already: an array of it cannot exist otherwise. To add one, write its
-module and name it in `_MODULES`.
+module and name it in `_module`.
 """
 
 from __future__ import annotations
 
-import importlib
 import sys
 from typing import Any
 
 from .base import Framework
 
-_MODULES = {"torch": ".torch", "jax": ".jax", "autograd": ".autograd"}
-"""Package of the framework -> module here that defines `owns(x)` and `FRAMEWORK`."""
+_PACKAGES = ("torch", "jax", "autograd")
+
+
+def _module(package: str) -> Any:
+    """The module here that defines `owns(x)` and `FRAMEWORK` for arrays of a package."""
+    # import statements, not importlib: torch.compile can trace them
+    if package == "torch":
+        from . import torch as module
+    elif package == "jax":
+        from . import jax as module
+    else:
+        from . import autograd as module
+    return module
 
 
 def framework_of(x: Any) -> Framework | None:
     """The framework whose array x is; None for lists, numbers and other plain values."""
-    for package, module in _MODULES.items():
+    for package in _PACKAGES:
         if sys.modules.get(package) is not None:
-            found = importlib.import_module(module, __name__)
-            if found.owns(x):
-                return found.FRAMEWORK
+            module = _module(package)
+            if module.owns(x):
+                return module.FRAMEWORK
     from . import arrays
 
     return arrays.framework_of(x)

@@ -33,6 +33,8 @@ class JaxSolvers:
         return w
 
     def svd(self, a, full):
+        # gesdd of OpenBLAS does not return from infinite entries; NaN it reports
+        a = jnp.where(jnp.isfinite(a), a, jnp.nan)
         u, s, vh = jnp.linalg.svd(a, full_matrices=full)
         return u, s, vh
 

@@ -67,6 +67,11 @@ class NumpySolvers(StandardSolvers):
     def eigvalsh(self, a, lower):
         return np.linalg.eigvalsh(a, "L" if lower else "U")
 
+    def svd(self, a, full):
+        if np.isinf(a).any():  # gesdd of OpenBLAS does not return from them; NaN it reports
+            raise np.linalg.LinAlgError("SVD of a matrix with infinite entries")
+        return super().svd(a, full)
+
     def eig(self, a, left):
         if left and has_scipy():
             return scipy_eig(a)

@@ -49,6 +49,8 @@ class Eigh(Rule):
         if outputs == 1:
             return (solvers.eigvalsh(a, self.lower),)
         w, v = solvers.eigh(a, self.lower)
+        if outputs == 2:
+            return w, v
         return w, v, diagonal_matrix(solvers.xp, w, v.dtype)
 
     def jvp(self, ops, inputs, outputs, tangents):

@@ -50,6 +50,8 @@ class GeneralizedEigh(Rule):
             return (solvers.eigvalsh(c, True),)
         w, y = solvers.eigh(c, True)
         v = solvers.solve_triangular(adjoint(xp, factor), y, lower=False)
+        if outputs == 2:
+            return w, v
         return w, v, diagonal_matrix(xp, w, v.dtype)
 
     def jvp(self, ops, inputs, outputs, tangents):

@@ -62,20 +62,16 @@ class Svd(Rule):
         (a,) = inputs
         xp = solvers.xp
         m, n = a.shape[-2:]
-        # gesdd of OpenBLAS (NumPy, JAX) does not return from infinite entries; NaN it reports
-        given = xp.where(xp.isfinite(a), a, xp.zeros_like(a) + float("nan"))
-        given = adjoint(xp, given) if self.wide else given
+        given = adjoint(xp, a) if self.wide else a
         if outputs == 1:
             return (solvers.svdvals(given),)
         u, s, vh = solvers.svd(given, self.full)
         u, v = (adjoint(xp, vh), u) if self.wide else (u, adjoint(xp, vh))
+        frames = (u[..., :, :n], v, u[..., :, n:]) if self.full and m > n else (u, v)
+        if outputs is not None and outputs <= 1 + len(frames):
+            return (s, *frames)
         b = diagonal_matrix(xp, s, v.dtype)
-        if m == n:
-            return s, u, v, b
-        c = xp.zeros_like(a)
-        if self.full:
-            return s, u[..., :, :n], v, u[..., :, n:], b, c
-        return s, u, v, b, c
+        return (s, *frames, b) if m == n else (s, *frames, b, xp.zeros_like(a))
 
     def _name(self, outputs):
         """The outputs by name, with None for the absent ones."""
