@@ -41,6 +41,7 @@ OPERATIONS = {
     "indexing": lambda a: a[1, 2] * a[..., 0].sum() + (a[:, None, 1:3] * a[::2, 1:3]).sum(),
     "integer and boolean indices": lambda a: (a[[0, 0, 2]] * a[A > 0].sum()).sum(),
     "reductions": lambda a: np.max(a) * np.min(a, axis=0).sum() + np.sum(a, axis=(0, 1)) ** 2,
+    "means": lambda a: np.mean(a, axis=0)[1] * a.mean() * a.max() - a.min(axis=1).mean(),
     "shapes": lambda a: (np.reshape(a, (2, 8)) @ np.transpose(a).reshape(8, 2)).sum(),
     "concatenate": lambda a: (np.concatenate([a, a * a], axis=1) ** 2).sum(),
     "where and abs": lambda a: np.where(A > 0, a * a, np.abs(a)).sum(),

@@ -55,8 +55,14 @@ def eig(a: Array, left: bool = False) -> EigResult | LeftEigResult:
     for losses that do not depend on the phases of the eigenvectors; the norm of the
     vectors is respected, so that a loss that sees it is right. Phases do not turn
     (the horizontal choice, ``v_j^H dv_j = 0``); compose `fix_phase` for a definite phase.
-    At a semisimple repeat the functions of the cluster as a whole are right as well; at a
-    defective one there is no derivative. A real a has a real gradient.
+    At a semisimple repeat the functions of the cluster as a whole are right as well. A real
+    a has a real gradient.
+
+    *Not differentiable*, and not reported except by the size of the result: a loss that
+    uses the eigenvalues of a defective cluster. If the solver finds a matrix defective to
+    the last bit, reverse mode may return NaN for it, also for a loss on its other
+    eigenvalues, since a cotangent of zero does not say that an eigenvalue is not used;
+    forward mode is right for those.
 
     The rule uses the left eigenvectors of the solver, so that each eigenvalue keeps its
     own condition number, however ill-conditioned the others are: in JAX on the CPU, and in

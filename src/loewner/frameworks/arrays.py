@@ -224,6 +224,15 @@ class Traced:
     def sum(self, axis=None, keepdims=False):
         return self._apply("sum", axis=axis, keepdims=keepdims)
 
+    def mean(self, axis=None, keepdims=False):
+        return self._apply("mean", axis=axis, keepdims=keepdims)
+
+    def max(self, axis=None, keepdims=False):
+        return self._apply("max", axis=axis, keepdims=keepdims)
+
+    def min(self, axis=None, keepdims=False):
+        return self._apply("min", axis=axis, keepdims=keepdims)
+
     def swapaxes(self, axis1, axis2):
         axes = list(range(self.ndim))
         axes[axis1], axes[axis2] = axes[axis2], axes[axis1]

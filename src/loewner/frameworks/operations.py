@@ -249,6 +249,11 @@ OPERATIONS: dict[str, Definition] = {
     ),
     "astype": _linear(lambda xp, x, dtype: xp.astype(x, dtype), lambda xp, x, g, dtype: g, "dtype"),
     "sum": _linear(lambda xp, x, **o: xp.sum(x, **o), _sum_adjoint, "axis"),
+    "mean": _linear(
+        lambda xp, x, **o: xp.mean(x, **o),
+        lambda xp, x, g, **o: _sum_adjoint(xp, x, g, **o) * (g.size / x.size),
+        "axis",
+    ),
     "matrix_transpose": _linear(
         lambda xp, x: xp.matrix_transpose(x), lambda xp, x, g: xp.matrix_transpose(g)
     ),

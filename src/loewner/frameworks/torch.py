@@ -6,7 +6,6 @@ call goes through a second class that defines only the backward.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import torch
@@ -77,12 +76,11 @@ class TorchSolvers:
         return torch.linalg.solve_triangular(a, b, upper=not lower)
 
 
-def _numpy_eig_with_left(a):
+def _eig_with_left(a):
+    if torch.compiler.is_compiling():
+        torch._dynamo.graph_break()
     w, v, y = scipy_eig(a.detach().resolve_conj().numpy())
     return torch.from_numpy(w), torch.from_numpy(v), torch.from_numpy(y)
-
-
-_eig_with_left: Any = torch.compiler.disable(_numpy_eig_with_left)
 
 
 class Torch(Framework):
@@ -93,9 +91,8 @@ class Torch(Framework):
     def call(self, rule: Rule, *inputs: Array, outputs: int | None = None) -> Arrays:
         if not _differentiates(inputs):
             return tuple(rule.evaluate(self.solvers, inputs, outputs))[:outputs]
-        reverse, both = _learnt(rule)
-        function = reverse if torch.compiler.is_compiling() else both
-        return tuple(function.apply(*inputs))[:outputs]
+        function = Reverse if torch.compiler.is_compiling() else Both
+        return tuple(function.apply(rule, *inputs))[:outputs]
 
     def asarray(self, x):
         return x if isinstance(x, torch.Tensor) else torch.as_tensor(x)
@@ -121,58 +118,56 @@ def _differentiates(inputs: Arrays) -> bool:
     return peek_interpreter_stack() is not None or forward_ad._current_level >= 0
 
 
-@functools.cache
-def _learnt(rule: Rule) -> tuple[Any, Any]:
-    """The rule as two Functions: with a backward only, and with every transform."""
+class Reverse(torch.autograd.Function):
+    """A rule, the first argument, with a backward only."""
 
-    class Reverse(torch.autograd.Function):
-        @staticmethod
-        def forward(*inputs):
-            return tuple(_dense(x) for x in rule.evaluate(FRAMEWORK.solvers, inputs))
+    @staticmethod
+    def forward(rule: Rule, *inputs: torch.Tensor) -> Arrays:
+        return tuple(_dense(x) for x in rule.evaluate(FRAMEWORK.solvers, inputs))
 
-        @staticmethod
-        def setup_context(ctx, inputs, output):
-            ctx.set_materialize_grads(False)
-            kept = (*(inputs if rule.needs_inputs else ()), *output)
-            ctx.count = len(kept) - len(output)
-            ctx.inputs = len(inputs)
-            ctx.save_for_backward(*kept)
-            ctx.save_for_forward(*kept)
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        rule, *arrays = inputs
+        ctx.set_materialize_grads(False)
+        ctx.rule = rule
+        ctx.count = len(arrays) if rule.needs_inputs else 0
+        kept = (*arrays[: ctx.count], *output)
+        ctx.save_for_backward(*kept)
+        ctx.save_for_forward(*kept)
 
-        @staticmethod
-        def backward(ctx, *cotangents):
-            if all(g is None for g in cotangents):
-                return (None,) * ctx.inputs
-            inputs, outputs = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
-            found = rule.vjp(FRAMEWORK, inputs, outputs, cotangents, ctx.needs_input_grad)
-            return tuple(
-                g if needed else None for g, needed in zip(found, ctx.needs_input_grad, strict=True)
-            )
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Any) -> Any:
+        wanted = ctx.needs_input_grad[1:]
+        if all(g is None for g in cotangents):
+            return (None,) * (1 + len(wanted))
+        inputs, outputs = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
+        found = ctx.rule.vjp(FRAMEWORK, inputs, outputs, cotangents, wanted)
+        return (None, *(g if w else None for g, w in zip(found, wanted, strict=True)))
 
-    class Both(Reverse):
-        @staticmethod
-        def jvp(ctx, *tangents):
-            def push(inputs, outputs, tangents):
-                moved = rule.jvp(FRAMEWORK, inputs, outputs, tangents)
-                return tuple(t.resolve_conj() for t in moved)
 
-            kept = ctx.saved_tensors
-            return _below(push, kept[: ctx.count], kept[ctx.count :], tangents)
+class Both(Reverse):
+    """A rule, the first argument, with every transform."""
 
-        @staticmethod
-        def vmap(info, in_dims, *inputs):
-            moved = []
-            for x, axis in zip(inputs, in_dims, strict=True):
-                if axis is None:
-                    x = x.expand((info.batch_size, *x.shape))
-                else:
-                    x = x.movedim(axis, 0)
-                moved.append(x)
-            out = tuple(Both.apply(*moved))
-            return out, (0,) * len(out)
+    @staticmethod
+    def jvp(ctx: Any, *grad_inputs: Any) -> Any:
+        _, *tangents = grad_inputs
 
-    Reverse.__name__ = Both.__name__ = type(rule).__name__
-    return Reverse, Both
+        def push(inputs, outputs, tangents):
+            moved = ctx.rule.jvp(FRAMEWORK, inputs, outputs, tangents)
+            return tuple(t.resolve_conj() for t in moved)
+
+        kept = ctx.saved_tensors
+        return _below(push, kept[: ctx.count], kept[ctx.count :], tuple(tangents))
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+        rule, *inputs = args
+        moved = (
+            x.expand((info.batch_size, *x.shape)) if axis is None else x.movedim(axis, 0)
+            for x, axis in zip(inputs, in_dims[1:], strict=True)
+        )
+        out = tuple(Both.apply(rule, *moved))
+        return out, (0,) * len(out)
 
 
 def _dense(x: torch.Tensor) -> torch.Tensor:

@@ -112,7 +112,9 @@ class Eig(Rule):
 def _condition(xp, inverse: Array) -> Array:
     """kappa_j = |W_j|, the condition number of each eigenvalue: |dw_j| <= kappa_j |dA|."""
     size = xp.abs(inverse)
-    return xp.sqrt(xp.sum(size * size, axis=-1))
+    largest = (xp.max if size.shape[-1] else xp.sum)(size, axis=-1, keepdims=True)
+    relative = size / largest  # the square of a row may overflow
+    return largest[..., 0] * xp.sqrt(xp.sum(relative * relative, axis=-1))
 
 
 def _same(xp, w: Array, kappa: Array, norm: Array) -> Array:
