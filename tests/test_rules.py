@@ -34,6 +34,9 @@ class StrictOps:
 
     xp = Vocabulary()
 
+    def constant(self, x):
+        return x
+
     def solve(self, equation, masks, coefficients, rhs, adjoint=False):
         rule = Solve(equation, len(masks), len(coefficients), adjoint)
         inputs = (*masks, *coefficients, *rhs)

@@ -38,6 +38,9 @@ class ArrayLibrary(Framework):
     def default_float(self):
         return self.base.float64
 
+    def constant(self, x):
+        return plain_value(x)
+
     def asarray(self, x):
         if isinstance(x, Traced):
             return x

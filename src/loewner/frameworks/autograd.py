@@ -78,6 +78,11 @@ class Autograd(Framework):
         found = _learnt(rule)(*inputs)
         return tuple(found[i] for i in range(len(found)))[:outputs]
 
+    def constant(self, x):
+        while isbox(x):
+            x = x._value
+        return x
+
     def asarray(self, x):
         return x if isbox(x) else np.asarray(x)
 

@@ -33,6 +33,10 @@ class Framework(ABC):
         rule = Solve(equation, len(masks), len(coefficients), adjoint)
         return self.call(rule, *masks, *coefficients, *rhs)
 
+    @abstractmethod
+    def constant(self, x: Array) -> Array:
+        """The value of x, as something that no derivative passes through."""
+
     def asarray(self, x: Any) -> Array:
         """An array of this framework from one, or from nested lists and numbers."""
         return self.xp.asarray(x)

@@ -73,6 +73,9 @@ class Jax(Framework):
     def solve(self, equation, masks, coefficients, rhs, adjoint=False):
         return _solve(equation, masks, coefficients, rhs, adjoint)
 
+    def constant(self, x):
+        return lax.stop_gradient(x)
+
     def accepts(self, other):
         return other is self or other.name == "NumPy"
 

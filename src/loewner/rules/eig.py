@@ -27,7 +27,7 @@ from __future__ import annotations
 import dataclasses
 
 from .pieces import adjoint, diagonal_matrix, tolerance, total
-from .rule import Array, Rule, Solvers
+from .rule import Array, Ops, Rule, Solvers
 from .sylvester import Sylvester
 
 
@@ -65,7 +65,7 @@ class Eig(Rule):
         av = xp.astype(da, v.dtype) @ v
         dw = xp.sum(inverse * xp.matrix_transpose(av), axis=-1)  # diag P, without the rest
         p = inverse @ av  # P = W dA V
-        same = _same(xp, w, _condition(xp, inverse), norm)
+        same = _clusters(ops, w, inverse, norm)
         (omega,) = ops.solve(Sylvester(), (same,), (b, b), (p,))
         dv = v @ omega
         d = -xp.sum(xp.conj(v) * dv, axis=-2)  # D = -diag(V^H V Omega)
@@ -86,7 +86,7 @@ class Eig(Rule):
         if gv is None and ginv is None and gb is None:
             ga = (wh * gw[..., None, :]) @ vh
             return (xp.real(ga) if self.real else ga,)
-        same = _same(xp, w, _condition(xp, inverse), norm)
+        same = _clusters(ops, w, inverse, norm)
         d, inner = [], []
         if gv is not None:
             d.append(xp.sum(xp.conj(v) * gv, axis=-2))
@@ -109,12 +109,17 @@ class Eig(Rule):
         return (xp.real(ga) if self.real else ga,)
 
 
-def _condition(xp, inverse: Array) -> Array:
-    """kappa_j = |W_j|, the condition number of each eigenvalue: |dw_j| <= kappa_j |dA|."""
-    size = xp.abs(inverse)
+def _clusters(ops: Ops, w: Array, inverse: Array, norm: Array) -> Array:
+    """Pairs in one cluster, (..., n, n).
+
+    The condition number of an eigenvalue is kappa_j = |W_j|: |dw_j| <= kappa_j |dA|.
+    """
+    xp = ops.xp
+    size = xp.abs(ops.constant(inverse))
     largest = (xp.max if size.shape[-1] else xp.sum)(size, axis=-1, keepdims=True)
     relative = size / largest  # the square of a row may overflow
-    return largest[..., 0] * xp.sqrt(xp.sum(relative * relative, axis=-1))
+    kappa = largest[..., 0] * xp.sqrt(xp.sum(relative * relative, axis=-1))
+    return _same(xp, ops.constant(w), kappa, ops.constant(norm))
 
 
 def _same(xp, w: Array, kappa: Array, norm: Array) -> Array:

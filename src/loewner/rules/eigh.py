@@ -31,7 +31,7 @@ from .pieces import (
     tolerance,
     total,
 )
-from .rule import Rule
+from .rule import Array, Ops, Rule
 from .sylvester import Sylvester
 
 
@@ -57,7 +57,7 @@ class Eigh(Rule):
         w, v, b = outputs
         (da,) = tangents
         xp = ops.xp
-        same = same_cluster(xp, w, tolerance(xp, w, w.shape[-1]))
+        same = _clusters(ops, w)
         av = da @ v
         dw = column_products(xp, v, av)  # Re diag P, without the rest of P
         p = herm(xp, adjoint(xp, v) @ av)  # P = herm(V^H dA V)
@@ -71,7 +71,7 @@ class Eigh(Rule):
         xp = ops.xp
         if gv is None and gb is None:
             return ((v * xp.astype(gw, v.dtype)[..., None, :]) @ adjoint(xp, v),)
-        same = same_cluster(xp, w, tolerance(xp, w, w.shape[-1]))
+        same = _clusters(ops, w)
         inner = []
         if gv is not None:
             z = skew(xp, adjoint(xp, v) @ gv)
@@ -81,3 +81,9 @@ class Eigh(Rule):
         if gw is not None:
             inner.append(diagonal_matrix(xp, gw, v.dtype))
         return (v @ total(*inner) @ adjoint(xp, v),)
+
+
+def _clusters(ops: Ops, w: Array) -> Array:
+    """Pairs in one cluster, (..., n, n)."""
+    xp, w = ops.xp, ops.constant(w)
+    return same_cluster(xp, w, tolerance(xp, w, w.shape[-1]))

@@ -29,7 +29,7 @@ from .pieces import (
     tolerance,
     total,
 )
-from .rule import Array, Rule
+from .rule import Array, Ops, Rule
 from .sylvester import Sylvester
 
 
@@ -59,7 +59,7 @@ class GeneralizedEigh(Rule):
         da, db = tangents
         xp = ops.xp
         vh = adjoint(xp, v)
-        same = _clusters(xp, w, v)
+        same = _clusters(ops, w, v)
         p = None if da is None else herm(xp, vh @ (da @ v))
         bp = None if db is None else herm(xp, vh @ (db @ v))
         h = total(p, None if bp is None else -herm(xp, bp @ t))  # H = A' - herm(B' T)
@@ -72,7 +72,7 @@ class GeneralizedEigh(Rule):
         gw, gv, gt = cotangents
         xp = ops.xp
         vh = adjoint(xp, v)
-        same = _clusters(xp, w, v)
+        same = _clusters(ops, w, v)
         inner, z = [], None
         if gv is not None:
             z = vh @ gv
@@ -90,13 +90,14 @@ class GeneralizedEigh(Rule):
         return ga, gb
 
 
-def _clusters(xp, w: Array, v: Array) -> Array:
+def _clusters(ops: Ops, w: Array, v: Array) -> Array:
     """Pairs in one cluster, (..., n, n).
 
     |dw_j| <= |v_j|^2 (|dA| + |w_j| |dB|), and |v_j|^-2 is a lower bound of |B|: beside a
     long eigenvector the backward error of the solver is larger by the square of its length.
     """
-    size = xp.abs(v)
+    xp, w = ops.xp, ops.constant(w)
+    size = xp.abs(ops.constant(v))
     length = xp.sum(size * size, axis=-2)
     if length.shape[-1] == 0:
         return same_cluster(xp, w, w)

@@ -79,6 +79,10 @@ class Ops(Protocol):
     @property
     def xp(self) -> Any: ...
 
+    def constant(self, x: Array) -> Array:
+        """The value of x, from which masks are made: nothing is differentiated through it."""
+        ...
+
     def solve(
         self,
         equation: LinearEquation,

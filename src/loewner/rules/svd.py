@@ -39,7 +39,7 @@ from .pieces import (
     tolerance,
     total,
 )
-from .rule import Array, Rule
+from .rule import Array, Ops, Rule
 from .sylvester import CoupledSylvester
 
 
@@ -82,8 +82,9 @@ class Svd(Rule):
         return s, u, v, null, b, (rest[0] if tall else None)
 
     @staticmethod
-    def _masks(xp, s: Array, m: int) -> tuple[Array, Array]:
+    def _masks(ops: Ops, s: Array, m: int) -> tuple[Array, Array]:
         """Pairs in one cluster (..., n, n), and the members of the cluster of zero (..., n)."""
+        xp, s = ops.xp, ops.constant(s)
         tau = tolerance(xp, s, m)
         ends = xp.concat([s, xp.zeros_like(xp.sum(s, axis=-1, keepdims=True))], axis=-1)
         same = same_cluster(xp, ends, tau)
@@ -93,7 +94,7 @@ class Svd(Rule):
         s, u, v, null, b, c = self._name(outputs)
         (da,) = tangents
         xp = ops.xp
-        same, zero = self._masks(xp, s, u.shape[-2])
+        same, zero = self._masks(ops, s, u.shape[-2])
         y = da @ v
         ds = column_products(xp, u, y)  # Re diag P, without the rest of P
         p = adjoint(xp, u) @ y
@@ -121,7 +122,7 @@ class Svd(Rule):
         uh, vh = adjoint(xp, u), adjoint(xp, v)
         if gu is None and gv is None and gnull is None and gb is None and gc is None:
             return ((u * xp.astype(gs, u.dtype)[..., None, :]) @ vh,)
-        same, zero = self._masks(xp, s, u.shape[-2])
+        same, zero = self._masks(ops, s, u.shape[-2])
         none = xp.zeros_like(b)
         left = none if gu is None else uh @ gu
         right = none if gv is None else vh @ gv
