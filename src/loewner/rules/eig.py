@@ -143,7 +143,7 @@ def _scaled(xp, a: Array) -> tuple[Array, Array]:
     one = xp.zeros_like(size) + 1
     usable = (size > 0) & xp.isfinite(size)
     exponent = xp.floor(xp.log2(xp.where(usable, size, one)))
-    limit = 120 if xp.finfo(size.dtype).bits == 32 else 1000  # both 2^e and 2^-e are normal
+    limit = 120.0 if xp.finfo(size.dtype).bits == 32 else 1000.0  # both 2^e and 2^-e are normal
     exponent = xp.clip(exponent, -limit, limit)
     down, up = (xp.pow(2 * one, e)[..., None] for e in (-exponent, exponent))
     # geev of MKL (PyTorch) returns finite eigenvalues for NaN entries
