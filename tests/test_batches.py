@@ -1,5 +1,6 @@
 """Stacks of matrices: each is differentiated as if it were alone."""
 
+import autograd
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -108,3 +109,24 @@ def test_leading_dimensions_of_a_pair_broadcast():
     assert gb.shape == b.shape
     inverse = np.linalg.inv(b)
     assert np.allclose(ga[1, 0], inverse.sum(axis=0))
+
+
+def test_a_stack_and_one_matrix_make_a_pair_in_every_framework_and_mode():
+    a, b = np.stack([np.diag([1.0, 2, 3]), np.diag([2.0, 3, 4])]), np.eye(3) * 2.0
+    expected = -np.diag([3.0, 5, 7]) / 4
+    loss = lambda a, b: lw.eigvalsh(a, b).sum()  # noqa: E731
+    gb = lw.vjp(loss, a, b)[1](np.array(1.0))[1]
+    assert np.allclose(gb, expected)
+    assert np.allclose(autograd.grad(loss, 1)(a, b), expected)
+    assert np.allclose(jax.grad(loss, 1)(jnp.asarray(a), jnp.asarray(b)), expected)
+    gb = torch.func.grad(loss, 1)(torch.as_tensor(a), torch.as_tensor(b))
+    assert np.allclose(gb, expected)
+
+
+def test_rows_of_different_units_in_a_pair_do_not_merge_distinct_eigenvalues():
+    for c in (1e-4, 1e-12, 1e-20):
+        a, b = np.diag([1.0, 1.001 * c]), np.diag([1.0, c])
+        e = np.sqrt(c) * np.array([[0.0, 1], [1, 0]])
+        _, (_, dv) = lw.jvp(lambda a, b=b: lw.eigh(a, b), (a,), (e,))
+        expected = np.array([[0, 1000.0], [-1000 / np.sqrt(c), 0]])
+        assert np.allclose(np.abs(dv), np.abs(expected), rtol=1e-9)

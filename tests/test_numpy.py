@@ -1,5 +1,8 @@
 """lw.jvp and lw.vjp on NumPy arrays and on arrays of another array API library."""
 
+import functools
+import math
+
 import array_api_strict as strict
 import numpy as np
 import pytest
@@ -40,6 +43,9 @@ OPERATIONS = {
     ),
     "indexing": lambda a: a[1, 2] * a[..., 0].sum() + (a[:, None, 1:3] * a[::2, 1:3]).sum(),
     "integer and boolean indices": lambda a: (a[[0, 0, 2]] * a[A > 0].sum()).sum(),
+    "repeated indices in tuples": lambda a: (a[(0, 0),] * a[:, (1, 1)][:2, :1]).sum(),
+    "negative axes": lambda a: (np.transpose(a, (-1, 0)) * A).sum() + (a.swapaxes(0, -1) * A).sum(),
+    "lists": lambda a: ([1.0, 2.0, 3.0, 4.0] * a).sum() + np.concatenate([[1.0], a[0]]).sum(),
     "reductions": lambda a: np.max(a) * np.min(a, axis=0).sum() + np.sum(a, axis=(0, 1)) ** 2,
     "means": lambda a: np.mean(a, axis=0)[1] * a.mean() * a.max() - a.min(axis=1).mean(),
     "shapes": lambda a: (np.reshape(a, (2, 8)) @ np.transpose(a).reshape(8, 2)).sum(),
@@ -145,6 +151,107 @@ def test_array_api_strict_arrays_have_the_derivatives_of_numpy_arrays():
     _, pullback = lw.vjp(f, a)
     assert abs(float(tangent) - lw.jvp(g, (A + A.T,), (E + E.T,))[1]) < 1e-12
     assert isinstance(pullback(strict.asarray(1.0))[0], type(a))
+
+
+def test_second_derivatives_of_vectors_of_array_api_strict_arrays():
+    a, e = strict.asarray(A), strict.asarray(E)
+
+    def second(a, e):
+        first = lambda a: lw.jvp(lambda a: lw.svd(a).U, (a,), (e,))[1]  # noqa: E731
+        return lw.jvp(first, (a,), (e,))[1]
+
+    assert np.abs(np.asarray(second(a, e)) - second(A, E)).max() < 1e-12
+
+    def loss(a):
+        u = lw.svd(a).U
+        return (u[:, :2] @ u[:, :2].mT)[0, 1]
+
+    gradient = lambda a: lw.vjp(loss, a)[1](strict.asarray(1.0))[0]  # noqa: E731
+    moved = lw.jvp(gradient, (a,), (e,))[1]
+    assert np.isfinite(np.asarray(moved)).all()
+
+
+@pytest.mark.parametrize("name", ["svd", "svdvals", "eigh", "eigvalsh", "eig"])
+def test_arrays_stay_on_their_device(name):
+    device = strict.Device("device1")
+    a = strict.asarray(A + A.T, device=device)
+
+    def f(a):
+        out = getattr(lw, name)(a)
+        out = lw.fix_phase(out, rows=0) if isinstance(out, tuple) else out
+        out = lw.fix_phase(out) if isinstance(out, tuple) else out
+        x = out[1] if isinstance(out, tuple) else out
+        return (x * x * x)[..., 0].sum()
+
+    value, pullback = lw.vjp(f, a)
+    (g,) = pullback(strict.ones((), dtype=value.dtype, device=device))
+    assert g.device == device
+    b = a @ a + strict.eye(4, device=device)
+    w, pullback = lw.vjp(lw.eigvalsh, a, b)
+    assert pullback(w)[1].device == device
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda a: math.sin(a[0, 0]),
+        lambda a: float(a[0, 0]),
+        lambda a: complex(a[0, 0]),
+        lambda a: np.array([a[0, 0], a[1, 1]]),
+        lambda a: np.array([a[0, 0], a[1, 1]], dtype=float),
+        lambda a: np.asarray(a) * 1.0,
+        lambda a: np.full((2,), a[0, 0]),
+        lambda a: fill(np.zeros(2), a[0, 0]),
+        lambda a: np.cumulative_sum(a, axis=0),
+        lambda a: np.sum(a, initial=5.0),
+        lambda a: np.sum(a, dtype=np.float32),
+        lambda a: np.sign(a + 1j),
+    ],
+)
+def test_no_derivative_is_lost_on_the_way_in_silence(f):
+    # NumPy turns the TypeError of an assignment into a ValueError
+    with pytest.raises((TypeError, ValueError)):
+        lw.jvp(f, (A,), (E,))
+
+
+def fill(x, value):
+    x[0] = value
+    return x
+
+
+def test_what_is_constant_has_derivative_zero():
+    for f in (lambda a: np.sign(a).sum(), lambda a: (a * 0 + a.astype(int)).sum()):
+        assert lw.jvp(f, (A,), (E,))[1] == 0
+
+
+def test_powers_are_differentiated_at_zero_to_every_order():
+    def derivative(f):
+        return lambda x: lw.jvp(f, (x,), (np.ones(()),))[1]
+
+    for power, orders in ((1, (1, 0, 0)), (2, (0, 2, 0)), (3, (0, 0, 6))):
+        f = functools.partial(lambda power, x: x**power, power)
+        for expected in orders:
+            f = derivative(f)
+            assert f(np.zeros(())) == expected
+
+
+def test_complex_directions_of_real_arrays_are_refused():
+    with pytest.raises(TypeError, match="tangent 0 is complex"):
+        lw.jvp(lw.svdvals, (A,), (1j * A,))
+    with pytest.raises(TypeError, match="cotangent of a real output"):
+        lw.vjp(lw.svdvals, A)[1](1j * np.ones(4))
+
+
+def test_a_pullback_does_not_see_later_changes_of_its_arrays():
+    a = A.copy()
+    (w, v), pullback = lw.vjp(lw.eigh, a + a.T)
+    value, cube = lw.vjp(lambda x: (x**3).sum(), a)
+    before = pullback((None, v.copy() ** 3))[0], cube(np.array(1.0))[0]
+    cotangent = v.copy() ** 3
+    a += 1
+    v[:] = 0
+    assert np.array_equal(pullback((None, cotangent))[0], before[0])
+    assert np.array_equal(cube(np.array(1.0))[0], before[1])
 
 
 def test_a_library_without_eig_says_so():

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.utils.checkpoint
 from bench import Torch
 from cases import Case, loss
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
@@ -222,6 +223,33 @@ def test_gradients_agree_with_torch_where_torch_is_right():
         return (w**3).real.sum() + (v.abs() ** 4 * (-w.abs()).exp()).sum()
 
     close(torch.func.grad(g)(a, lw), torch.func.grad(g)(a, torch.linalg), 1e-11)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_activation_checkpointing(problem, reentrant):
+    f, a, e, g = problem
+    leaves = tuple(x.clone().requires_grad_() for x in a)
+    value = torch.utils.checkpoint.checkpoint(f, *leaves, use_reentrant=reentrant)
+    close(torch.autograd.grad(value, leaves)[0] if not reentrant else back(value, leaves), g[0])
+
+
+def back(value, leaves):
+    value.backward()
+    return leaves[0].grad
+
+
+@pytest.mark.parametrize("name", ["svd", "svdvals", "eigh", "eigvalsh", "eig", "eigvals"])
+def test_tensors_stay_on_their_device(name):
+    # the meta device computes shapes only, and refuses tensors of another device
+    a = torch.zeros(3, 3, device="meta", requires_grad=True)
+    out = getattr(lw, name)(a)
+    out = lw.fix_phase(lw.fix_phase(out, rows=0)) if isinstance(out, tuple) else out
+    x = out[1] if isinstance(out, tuple) else out
+    (g,) = torch.autograd.grad(x.abs().sum(), a, create_graph=True)
+    assert g.device.type == "meta"
+    if name.startswith("eigh") or name == "eigvalsh":
+        (g,) = torch.autograd.grad(lw.eigvalsh(a, a).sum(), a)
+        assert g.device.type == "meta"
 
 
 def test_nothing_is_recorded_where_no_derivative_is_asked():

@@ -27,8 +27,10 @@ def matrices(
         if framework_of(x) is None:
             try:
                 x = np.asarray(x)
-            except ValueError:
-                raise TypeError(f"{function}: {name} is not an array of numbers") from None
+            except (TypeError, ValueError, RuntimeError):
+                raise TypeError(
+                    f"{function}: {name} is not an array of numbers; stack a list of arrays first"
+                ) from None
             if x.dtype == object:
                 raise TypeError(f"{function}: {name} has dtype object; pass an array of numbers")
         try:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from .frameworks import framework_of
 from .frameworks.arrays import NUMPY, ArrayLibrary, Step, Traced, new_level, pull_back
-from .frameworks.operations import fit
+from .frameworks.operations import fit, is_complex
 from .rules.rule import Array
 
 
@@ -63,6 +65,8 @@ def jvp(
             raise ValueError(
                 f"jvp: tangent {i} has shape {t.shape}, its primal has shape {x.shape}"
             )
+        if is_complex(library.xp, t) and not is_complex(library.xp, x):
+            raise TypeError(f"jvp: tangent {i} is complex, its primal is real")
         inputs.append(Traced(library, x, level, tangent=fit(library.xp, t, x)))
     out = fun(*inputs)
     mine = _is_traced_at(level)
@@ -108,6 +112,8 @@ def vjp(fun: Callable[..., Any], *primals: Array) -> tuple[Any, Callable[[Any], 
     """
     inputs, library = _arguments("vjp", primals)
     sources = [Step() for _ in inputs]
+    # what the pullback needs must not change with the caller's arrays
+    inputs = [library.own(x) for x in inputs]
     level = new_level()
     out = fun(
         *(
@@ -116,7 +122,7 @@ def vjp(fun: Callable[..., Any], *primals: Array) -> tuple[Any, Callable[[Any], 
         )
     )
     mine = _is_traced_at(level)
-    value = _map(lambda x: x.value if mine(x) else x, out)
+    value = _map(lambda x: library.own(x.value) if mine(x) else x, out)
 
     def pullback(cotangents: Any) -> tuple[Array, ...]:
         targets = []
@@ -128,6 +134,8 @@ def vjp(fun: Callable[..., Any], *primals: Array) -> tuple[Any, Callable[[Any], 
                 raise ValueError(
                     f"vjp: cotangent has shape {g.shape}, the output has shape {x.shape}"
                 )
+            if is_complex(library.xp, g) and not is_complex(library.xp, x):
+                raise TypeError("vjp: the cotangent of a real output is complex")
             targets.append((x, g))
         found = pull_back(sources, targets)
         return tuple(
@@ -153,6 +161,9 @@ def _arguments(name: str, primals: Sequence[Any]) -> tuple[list[Array], ArrayLib
             )
         library = found
     arrays = [library.asarray(x) for x in primals]
+    for i, x in enumerate(primals):
+        if isinstance(x, np.matrix):
+            raise TypeError(f"{name}: primal {i} is a numpy.matrix; pass an array")
     for i, x in enumerate(arrays):
         if not library.xp.isdtype(x.dtype, ("real floating", "complex floating")):
             raise TypeError(f"{name}: primal {i} has dtype {x.dtype}, which has no derivatives")
@@ -170,6 +181,8 @@ def _map(function: Callable[[Any], Any], tree: Any) -> Any:
         return type(tree)(_map(function, x) for x in tree)
     if isinstance(tree, dict):
         return {k: _map(function, x) for k, x in tree.items()}
+    if isinstance(tree, np.ndarray) and tree.dtype.kind == "O":
+        raise TypeError("the function put differentiated numbers into an array of objects")
     return tree if tree is None else function(tree)
 
 
@@ -177,9 +190,11 @@ def _pairs(tree: Any, other: Any) -> list[tuple[Any, Any]]:
     if other is None or tree is None:
         return []
     if isinstance(tree, (tuple, list)):
-        if len(tree) != len(other):
-            raise ValueError(f"vjp: {len(tree)} outputs but {len(other)} cotangents")
+        if not isinstance(other, (tuple, list)) or len(tree) != len(other):
+            raise ValueError(f"vjp: cotangents must be a tuple of {len(tree)}, as the outputs")
         return [p for x, y in zip(tree, other, strict=True) for p in _pairs(x, y)]
     if isinstance(tree, dict):
+        if not isinstance(other, dict) or tree.keys() != other.keys():
+            raise ValueError(f"vjp: cotangents must be a dict with keys {list(tree)}")
         return [p for k, x in tree.items() for p in _pairs(x, other[k])]
     return [(tree, other)]

@@ -9,7 +9,7 @@ import numpy as np
 from ._arguments import matrices
 from ._results import EighResult, EigResult, LeftEigResult, SVDResult
 from .frameworks import Framework
-from .rules.pieces import adjoint
+from .rules.pieces import adjoint, positions
 from .rules.rule import Array
 
 
@@ -75,6 +75,11 @@ def fix_phase(decomposition: Any, rows: Any = None) -> Any:
         framework, frames = matrices("fix_phase", **dict(zip(("v", "y"), frames, strict=False)))
         phase = _conjugate_phase(framework, frames[0], rows)
         return type(decomposition)(w, *(v * phase for v in frames))
+    if isinstance(decomposition, tuple):
+        raise TypeError(
+            "fix_phase: give the result of lw.svd, lw.eigh or lw.eig, or one array of columns, "
+            f"not {type(decomposition).__name__}"
+        )
     framework, (v,) = matrices("fix_phase", v=decomposition)
     return v * _conjugate_phase(framework, v, rows)
 
@@ -89,23 +94,18 @@ def _conjugate_phase(framework: Framework, v: Array, rows: Any) -> Array:
     """conj(c/|c|), shape (..., 1, k), for the chosen component c of each column of v."""
     xp = framework.xp
     m, k = v.shape[-2:]
-    every_row = xp.arange(m)[:, None]
     if rows is None:
         if m == 0:
             return xp.zeros_like(xp.sum(v, axis=-2, keepdims=True)) + 1
-        chosen = every_row == xp.argmax(xp.abs(v), axis=-2)[..., None, :]
+        values = framework.constant(v)
+        i = xp.matrix_transpose(positions(xp, xp.matrix_transpose(values)))
+        largest = xp.astype(xp.argmax(xp.abs(values), axis=-2), i.dtype)[..., None, :] + 1
+        chosen = xp.where(i == largest, v, xp.zeros_like(v))
+        component = xp.sum(chosen, axis=-2, keepdims=True)
     else:
-        given = np.asarray(rows)
-        if given.dtype.kind not in "iu" or given.shape not in ((), (k,)):
-            raise ValueError(
-                f"fix_phase: rows must be an integer or {k} integers, one for each column, "
-                f"not {rows!r}"
-            )
-        if ((given < -m) | (given >= m)).any():
-            raise ValueError(f"fix_phase: rows {rows!r} out of range for {m} rows")
-        given = np.broadcast_to(given % m if m else given, (k,))
-        chosen = framework.asarray(np.arange(m)[:, None] == given[None, :])
-    component = xp.sum(xp.where(chosen, v, xp.zeros_like(v)), axis=-2, keepdims=True)
+        each = _row_of_each_column(rows, m, k)
+        parts = [v[..., r : r + 1, j : j + 1] for j, r in enumerate(each)]
+        component = xp.concat(parts, axis=-1) if parts else xp.sum(v, axis=-2, keepdims=True)
     if xp.isdtype(v.dtype, "complex floating"):
         size = xp.sqrt(xp.real(component * xp.conj(component)))
         return xp.conj(component / xp.astype(size, v.dtype))
@@ -113,3 +113,14 @@ def _conjugate_phase(framework: Framework, v: Array, rows: Any) -> Array:
     nan = one * float("nan")
     # a sign has no derivative to carry
     return xp.where(component > 0, one, xp.where(component < 0, -one, nan))
+
+
+def _row_of_each_column(rows: Any, m: int, k: int) -> list[int]:
+    given = np.asarray(rows)
+    if given.dtype.kind not in "iu" or given.shape not in ((), (k,)):
+        raise ValueError(
+            f"fix_phase: rows must be an integer or {k} integers, one for each column, not {rows!r}"
+        )
+    if ((given < -m) | (given >= m)).any():
+        raise ValueError(f"fix_phase: rows {rows!r} out of range for {m} rows")
+    return np.broadcast_to(given % max(m, 1), (k,)).tolist()

@@ -49,8 +49,26 @@ class ArrayLibrary(Framework):
             x = x.astype(x.dtype.newbyteorder("="))
         return x
 
+    def own(self, x: Array) -> Array:
+        """x in memory that nobody else can write to."""
+        return x if isinstance(x, Traced) else self.base.asarray(x, copy=True)
+
     def accepts(self, other):
         return other.name == self.name
+
+    def lift(self, *groups: Arrays) -> list[Arrays]:
+        """The arrays, all of them traced if any is.
+
+        NumPy leaves an operation of a plain and a traced array to the latter; the arrays of
+        other libraries refuse it.
+        """
+        level = max((x.level for g in groups for x in g if isinstance(x, Traced)), default=0)
+        if level == 0 or self.name == "NumPy":
+            return list(groups)
+        return [
+            tuple(x if x is None or isinstance(x, Traced) else Traced(self, x, level) for x in g)
+            for g in groups
+        ]
 
     def call(self, rule: Rule, *inputs: Array, outputs: int | None = None) -> Arrays:
         """Evaluate a rule; on traced arrays, record its derivative at the innermost level."""
@@ -60,13 +78,17 @@ class ArrayLibrary(Framework):
         mine = [isinstance(x, Traced) and x.level == level for x in inputs]
         below = tuple(x.value if m else x for x, m in zip(inputs, mine, strict=True))
         values = self.call(rule, *below)
+        if not any(
+            m and (x.origin or x.tangent is not None) for x, m in zip(inputs, mine, strict=True)
+        ):
+            return tuple(Traced(self, v, level) for v in values)[:outputs]
         if any(m and x.origin for x, m in zip(inputs, mine, strict=True)):
             origins = tuple(x.origin if m else None for x, m in zip(inputs, mine, strict=True))
             step = Step(rule, below, values, origins)
             traced = (Traced(self, v, level, origin=(step, i)) for i, v in enumerate(values))
         else:
             tangents = tuple(x.tangent if m else None for x, m in zip(inputs, mine, strict=True))
-            moved = rule.jvp(self, below, values, tangents)
+            moved = rule.jvp(self, *self.lift(below, values, tangents))
             traced = (Traced(self, v, level, tangent=t) for v, t in zip(values, moved, strict=True))
         return tuple(traced)[:outputs]
 
@@ -128,7 +150,14 @@ def apply(library: ArrayLibrary, name: str, *args: Any, **options: Any) -> Array
         inputs, rest = args[: operation.arrays], args[operation.arrays :]
     if len(rest) > len(operation.options):
         raise TypeError(_cannot_follow(f"{name} with {len(args)} positional arguments"))
+    inputs = tuple(library.asarray(x) if isinstance(x, (list, tuple)) else x for x in inputs)
     options |= dict(zip(operation.options, rest, strict=False))
+    for option in options.keys() - {*operation.options, *operation.keywords}:
+        raise TypeError(_cannot_follow(f"{name} with the argument {option!r}"))
+    if name == "astype":
+        dtype = library.base.empty(0, dtype=options["dtype"]).dtype
+        if not library.base.isdtype(dtype, ("real floating", "complex floating")):
+            return library.base.astype(plain_value(inputs[0]), dtype)
     return library.call(Operation(name, tuple(options.items())), *inputs)[0]
 
 
@@ -218,8 +247,10 @@ class Traced:
     def __bool__(self):
         return bool(plain_value(self))
 
-    def __float__(self):
-        return float(plain_value(self))
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError(_cannot_follow("the conversion to a plain array or number"))
+
+    __float__ = __int__ = __complex__ = __index__ = __array__
 
     def __hash__(self):
         return id(self)
@@ -247,7 +278,7 @@ class Traced:
     def conj(self):
         return self._apply("conj")
 
-    def astype(self, dtype):
+    def astype(self, dtype, copy=True):
         return self._apply("astype", dtype=dtype)
 
     def reshape(self, *shape):
@@ -362,7 +393,8 @@ def pull_back(sources: list[Step], targets: list[tuple[Array, Array]]) -> list[A
             continue
         library = next(f for f in map(framework_of, (*step.outputs, *step.inputs)) if f is not None)
         wanted = tuple(o is not None for o in step.origins)
-        gs = step.rule.vjp(library, step.inputs, step.outputs, tuple(found.pop(step)), wanted)
+        inputs, outputs, g = library.lift(step.inputs, step.outputs, tuple(found.pop(step)))
+        gs = step.rule.vjp(library, inputs, outputs, g, wanted)
         for origin, g, x in zip(step.origins, gs, step.inputs, strict=True):
             if origin is not None and g is not None:
                 add(origin, fit(library.xp, g, x))

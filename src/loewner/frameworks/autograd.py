@@ -28,7 +28,6 @@ class _Namespace:
     sqrt = staticmethod(anp.sqrt)
     sum = staticmethod(anp.sum)
     matmul = staticmethod(anp.matmul)
-    broadcast_to = staticmethod(anp.broadcast_to)
     asarray = staticmethod(anp.array)
 
     class linalg:
@@ -39,11 +38,15 @@ class _Namespace:
             return anp.sum(_Namespace.where(eye, x, np.zeros((1, 1), x.dtype)), axis=-1)
 
     @staticmethod
+    def broadcast_to(x, shape):
+        return x + np.zeros(shape, x.dtype)  # whose adjoint sums, over new axes too
+
+    @staticmethod
     def where(mask, x, y):
         # autograd does not sum the cotangents of arguments that were broadcast
         shape = np.broadcast_shapes(mask.shape, x.shape, y.shape)
         return anp.where(
-            mask, *(z if z.shape == shape else anp.broadcast_to(z, shape) for z in (x, y))
+            mask, *(z if z.shape == shape else _Namespace.broadcast_to(z, shape) for z in (x, y))
         )
 
     @staticmethod

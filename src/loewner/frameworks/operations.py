@@ -28,6 +28,7 @@ class Definition:
     vjp: Callable[..., Arrays]
     arrays: int = 1
     options: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
     variadic: bool = False
 
 
@@ -76,18 +77,17 @@ def fit(xp: Any, g: Array, x: Array) -> Array:
     return g if g.dtype == x.dtype else xp.astype(g, x.dtype)
 
 
-def _linear(evaluate: Callable, adjoint: Callable, *options: str) -> Definition:
+def _linear(
+    evaluate: Callable, adjoint: Callable, *options: str, keywords: tuple[str, ...] = ()
+) -> Definition:
     """A linear operation on one array: its derivative is itself."""
     return Definition(
         evaluate,
-        lambda xp, out, xs, ts, **o: None if ts[0] is None else _same(xp, evaluate, ts[0], o),
+        lambda xp, out, xs, ts, **o: evaluate(xp, ts[0], **o),
         lambda xp, out, xs, g, **o: (adjoint(xp, xs[0], g, **o),),
         options=options,
+        keywords=keywords,
     )
-
-
-def _same(xp: Any, evaluate: Callable, t: Array, options: dict) -> Array:
-    return evaluate(xp, t, **options)
 
 
 def _elementwise(name: str, derivative: Callable[[Any, Array, Array], Array]) -> Definition:
@@ -143,28 +143,34 @@ def _sum_adjoint(xp, x, g, axis=None, keepdims=False):
 
 def _diagonal_adjoint(xp, x, g):
     m, n = x.shape[-2:]
-    eye = xp.eye(m, n, dtype=g.dtype)
+    eye = xp.eye(m, n, dtype=g.dtype, device=g.device)
     return eye * (g[..., None, :] if m >= n else g[..., :, None])
 
 
 def _inverse_permutation(axes):
+    axes = [axis % len(axes) for axis in axes]
     return tuple(sorted(range(len(axes)), key=axes.__getitem__))
 
 
 def _put(xp, x, index, shape):
-    out = xp.zeros(shape, dtype=x.dtype)
-    simple = index if isinstance(index, tuple) else (index,)
-    if any(hasattr(i, "dtype") and not xp.isdtype(i.dtype, "bool") for i in simple) or any(
-        isinstance(i, list) for i in simple
-    ):
-        import numpy as np
-
-        if not isinstance(out, np.ndarray):
-            raise TypeError("integer array indices can be differentiated in NumPy only")
-        np.add.at(out, index, x)
+    out = xp.zeros(shape, dtype=x.dtype, device=x.device)
+    parts = index if isinstance(index, tuple) else (index,)
+    if all(_selects_once(i) for i in parts):
+        out[index] = x
         return out
-    out[index] = x
+    import numpy as np
+
+    if not isinstance(out, np.ndarray):
+        raise TypeError("integer array indices can be differentiated in NumPy only")
+    np.add.at(out, index, x)
     return out
+
+
+def _selects_once(i: Any) -> bool:
+    """Whether part of an index cannot select an element twice."""
+    if i is None or i is Ellipsis or isinstance(i, (int, slice)):
+        return True
+    return hasattr(i, "dtype") and (i.ndim == 0 or str(i.dtype).endswith("bool"))
 
 
 def _concat_jvp(xp, out, xs, ts, **options):
@@ -199,7 +205,7 @@ def _stack_vjp(xp, out, xs, g, axis=0):
 
 def _where_jvp(xp, out, xs, ts):
     mask, x, y = xs
-    zero = xp.zeros(out.shape, dtype=out.dtype)
+    zero = xp.zeros_like(out)
     return xp.where(mask, zero if ts[1] is None else ts[1], zero if ts[2] is None else ts[2])
 
 
@@ -236,7 +242,13 @@ def _extreme(name: str) -> Definition:
         w = weights(xp, out, xs[0], axis, keepdims)
         return (w * _sum_adjoint(xp, xs[0], g, axis=axis, keepdims=keepdims),)
 
-    return Definition(lambda xp, x, **o: getattr(xp, name)(x, **o), jvp, vjp, options=("axis",))
+    return Definition(
+        lambda xp, x, **o: getattr(xp, name)(x, **o),
+        jvp,
+        vjp,
+        options=("axis",),
+        keywords=("keepdims",),
+    )
 
 
 OPERATIONS: dict[str, Definition] = {
@@ -248,11 +260,12 @@ OPERATIONS: dict[str, Definition] = {
         lambda xp, x, g: g * 1j if is_complex(xp, x) else xp.zeros_like(g),
     ),
     "astype": _linear(lambda xp, x, dtype: xp.astype(x, dtype), lambda xp, x, g, dtype: g, "dtype"),
-    "sum": _linear(lambda xp, x, **o: xp.sum(x, **o), _sum_adjoint, "axis"),
+    "sum": _linear(lambda xp, x, **o: xp.sum(x, **o), _sum_adjoint, "axis", keywords=("keepdims",)),
     "mean": _linear(
         lambda xp, x, **o: xp.mean(x, **o),
         lambda xp, x, g, **o: _sum_adjoint(xp, x, g, **o) * (g.size / x.size),
         "axis",
+        keywords=("keepdims",),
     ),
     "matrix_transpose": _linear(
         lambda xp, x: xp.matrix_transpose(x), lambda xp, x, g: xp.matrix_transpose(g)
@@ -314,9 +327,9 @@ OPERATIONS: dict[str, Definition] = {
     ),
     "pow": _two(
         lambda xp, x, y: x**y,
-        lambda xp, out, x, y, t: y * x ** (y - 1) * t,
+        lambda xp, out, x, y, t: _power_derivative(xp, x, y) * t,
         lambda xp, out, x, y, t: xp.log(x) * out * t,
-        lambda xp, out, x, y, g: conj(xp, y * x ** (y - 1)) * g,
+        lambda xp, out, x, y, g: conj(xp, _power_derivative(xp, x, y)) * g,
         lambda xp, out, x, y, g: conj(xp, xp.log(x) * out) * g,
     ),
     "where": Definition(
@@ -341,6 +354,11 @@ OPERATIONS: dict[str, Definition] = {
         _abs_jvp,
         lambda xp, out, xs, g: (_unit(xp, xs[0]) * g,),
     ),
+    "sign": Definition(
+        lambda xp, x: xp.sign(x),
+        lambda xp, out, xs, ts: xp.zeros_like(out) if not is_complex(xp, out) else _no_sign(),
+        lambda xp, out, xs, g: (xp.zeros_like(out) if not is_complex(xp, out) else _no_sign(),),
+    ),
     "max": _extreme("max"),
     "min": _extreme("min"),
     "sqrt": _elementwise("sqrt", lambda xp, out, x: 1 / (2 * out)),
@@ -359,6 +377,16 @@ OPERATIONS: dict[str, Definition] = {
     "atan": _elementwise("atan", lambda xp, out, x: 1 / (1 + x * x)),
     "square": _elementwise("square", lambda xp, out, x: 2 * x),
 }
+
+
+def _no_sign() -> Array:
+    raise TypeError("loewner cannot follow sign of a complex array; write x / abs(x)")
+
+
+def _power_derivative(xp, x, y):
+    if not hasattr(y, "dtype") and y == 0:
+        return xp.zeros_like(x)  # also at x = 0
+    return y * x ** (y - 1)
 
 
 def _matmul_back_x(xp, x, y, g):
@@ -380,7 +408,7 @@ def _matmul_back_y(xp, x, y, g):
 
 CONSTANT = frozenset(
     "argmax argmin argsort ceil floor isdtype isfinite isinf isnan ones_like result_type "
-    "round shape sign size zeros_like cumulative_sum ndim iscomplexobj isrealobj".split()
+    "round shape size zeros_like ndim iscomplexobj isrealobj".split()
 )
 """Functions whose results do not vary with their arguments, or not differentiably."""
 

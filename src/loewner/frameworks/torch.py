@@ -143,7 +143,8 @@ class Reverse(torch.autograd.Function):
         wanted = ctx.needs_input_grad[1:]
         if all(g is None for g in cotangents):
             return (None,) * (1 + len(wanted))
-        inputs, outputs = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
+        kept = ctx.saved_tensors  # once: activation checkpointing unpacks no more
+        inputs, outputs = kept[: ctx.count], kept[ctx.count :]
         found = ctx.rule.vjp(FRAMEWORK, inputs, outputs, cotangents, wanted)
         return (None, *(g if w else None for g, w in zip(found, wanted, strict=True)))
 

@@ -52,7 +52,7 @@ class Eig(Rule):
             return w * scale, v
         norm = xp.sqrt(xp.sum(xp.sum(xp.abs(a) ** 2, axis=-1), axis=-1))[..., None]
         if y is None:
-            inverse = solvers.solve(v, xp.eye(v.shape[-1], dtype=v.dtype) + xp.zeros_like(v))
+            inverse = solvers.solve(v, diagonal_matrix(xp, xp.zeros_like(w) + 1, v.dtype))
         else:
             inverse = _biorthogonal(solvers, w, v, y, norm)
         w = w * scale

@@ -35,13 +35,23 @@ from .sylvester import Sylvester
 
 @dataclasses.dataclass(frozen=True)
 class GeneralizedEigh(Rule):
-    """(w, V, T) for Hermitian A and positive definite B, both (..., n, n), one triangle read."""
+    """(w, V, T, l) for Hermitian A and positive definite B, (..., n, n), one triangle read.
+
+    The solver works on D^-1 A D^-1 and D^-1 B D^-1 with D^2 = diag B (van der Sluis), so
+    that rows of different units do not spoil each other. l (..., n), without derivative,
+    are the squared lengths of its eigenvectors.
+    """
 
     lower: bool = True
 
     def evaluate(self, solvers, inputs, outputs=None):
         a, b = inputs
         xp = solvers.xp
+        size = real(xp, xp.linalg.diagonal(b))
+        size = xp.sqrt(xp.where(size > 0, size, xp.zeros_like(size) + 1))
+        units = xp.astype(size, a.dtype)
+        b = b / (units[..., :, None] * units[..., None, :])
+        a = a / (units[..., :, None] * units[..., None, :])
         factor = solvers.cholesky(b if self.lower else adjoint(xp, b))  # B = L L^H
         a = hermitian_from_triangle(xp, a, self.lower)
         half = solvers.solve_triangular(factor, a, lower=True)
@@ -50,29 +60,30 @@ class GeneralizedEigh(Rule):
             return (solvers.eigvalsh(c, True),)
         w, y = solvers.eigh(c, True)
         v = solvers.solve_triangular(adjoint(xp, factor), y, lower=False)
-        if outputs == 2:
-            return w, v
-        return w, v, diagonal_matrix(xp, w, v.dtype)
+        length = xp.sum(xp.abs(v) ** 2, axis=-2)
+        v = v / units[..., :, None]
+        return (w, v, diagonal_matrix(xp, w, v.dtype), length)[:outputs]
 
     def jvp(self, ops, inputs, outputs, tangents):
-        w, v, t = outputs
+        w, v, t, length = outputs
         da, db = tangents
         xp = ops.xp
         vh = adjoint(xp, v)
-        same = _clusters(ops, w, v)
+        same = _clusters(ops, w, length)
         p = None if da is None else herm(xp, vh @ (da @ v))
         bp = None if db is None else herm(xp, vh @ (db @ v))
         h = total(p, None if bp is None else -herm(xp, bp @ t))  # H = A' - herm(B' T)
         (omega,) = ops.solve(Sylvester(), (same,), (t, t), (h,))
         turn = omega if bp is None else omega - bp / 2
-        return real(xp, xp.linalg.diagonal(h)), v @ turn, xp.where(same, h, xp.zeros_like(h))
+        dt = xp.where(same, h, xp.zeros_like(h))
+        return real(xp, xp.linalg.diagonal(h)), v @ turn, dt, xp.zeros_like(length)
 
     def vjp(self, ops, inputs, outputs, cotangents, wanted):
-        w, v, t = outputs
-        gw, gv, gt = cotangents
+        w, v, t, length = outputs
+        gw, gv, gt, _ = cotangents
         xp = ops.xp
         vh = adjoint(xp, v)
-        same = _clusters(ops, w, v)
+        same = _clusters(ops, w, length)
         inner, z = [], None
         if gv is not None:
             z = vh @ gv
@@ -90,17 +101,15 @@ class GeneralizedEigh(Rule):
         return ga, gb
 
 
-def _clusters(ops: Ops, w: Array, v: Array) -> Array:
+def _clusters(ops: Ops, w: Array, length: Array) -> Array:
     """Pairs in one cluster, (..., n, n).
 
     |dw_j| <= |v_j|^2 (|dA| + |w_j| |dB|), and |v_j|^-2 is a lower bound of |B|: beside a
     long eigenvector the backward error of the solver is larger by the square of its length.
     """
-    xp, w = ops.xp, ops.constant(w)
-    size = xp.abs(ops.constant(v))
-    length = xp.sum(size * size, axis=-2)
+    xp, w, length = ops.xp, ops.constant(w), ops.constant(length)
     if length.shape[-1] == 0:
         return same_cluster(xp, w, w)
-    length = length / -xp.max(-length, axis=-1, keepdims=True)
-    tau = tolerance(xp, w, w.shape[-1]) * (length[..., 1:] + length[..., :-1]) / 2
+    kappa = length / -xp.max(-length, axis=-1, keepdims=True)
+    tau = tolerance(xp, w, w.shape[-1]) * (kappa[..., 1:] + kappa[..., :-1]) / 2
     return same_cluster(xp, w, tau)

@@ -35,22 +35,25 @@ def column_products(xp: Any, x: Array, y: Array) -> Array:
     return xp.sum(x * y, axis=-2)
 
 
+def positions(xp: Any, w: Array) -> Array:
+    """1, 2, ..., n along the last axis of w, where w lives (no array is made from nothing)."""
+    return xp.cumulative_sum(xp.zeros_like(real(xp, w)) + 1, axis=-1)
+
+
 def diagonal_matrix(xp: Any, w: Array, dtype: Any) -> Array:
     """The matrices (..., n, n) with the vectors w (..., n) on their diagonals."""
-    n = w.shape[-1]
-    eye = xp.eye(n, dtype=dtype)
-    return xp.where(eye == 1, xp.astype(w, dtype)[..., None, :], xp.zeros_like(eye))
+    i = positions(xp, w)
+    row = xp.astype(w, dtype)[..., None, :]
+    return xp.where(i[..., :, None] == i[..., None, :], row, xp.zeros_like(row))
 
 
 def hermitian_from_triangle(xp: Any, a: Array, lower: bool) -> Array:
     """The Hermitian matrix whose lower (upper) triangle is that of a; the other is not read."""
-    n = a.shape[-1]
-    i = xp.arange(n)
-    row, column = i[:, None], i[None, :]
-    read = column < row if lower else row < column
-    h = xp.where(read, a, xp.zeros_like(a))
-    on_diagonal = xp.astype(real(xp, a), a.dtype)
-    return h + adjoint(xp, h) + xp.where(row == column, on_diagonal, xp.zeros_like(a))
+    i = positions(xp, xp.sum(a, axis=-2))
+    row, column = i[..., :, None], i[..., None, :]
+    zero = xp.zeros_like(a)
+    h = xp.where(column < row if lower else row < column, a, zero)
+    return h + adjoint(xp, h) + xp.where(row == column, xp.astype(real(xp, a), a.dtype), zero)
 
 
 def tolerance(xp: Any, w: Array, size: int) -> Array:

@@ -14,7 +14,7 @@ with M the pairs in one cluster, z the cluster of zero and Z = z z^T. There U an
 independently, so that B keeps the whole of P instead of its Hermitian part. N does not
 turn inside its own span (the horizontal choice), which is exact for every loss through
 N N^H. Adjoint, x* being the adjoint solution for the right-hand side
-(U^H gU, V^H gV, gU, -U^H gN N^H, -U^H gU) of the same unknowns:
+(U^H gU, V^H gV, gU, -U^H gN N^H - U^H gC C^H, -U^H gU) of the same unknowns:
 
     P* = L* + R*^H + Q* + diag gs + M o herm gB + Z o skew gB - z o U^H gC,
     gA = ( U P* + K* + T*^H + z o gC ) V^H.                                              (2)
