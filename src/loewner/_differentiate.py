@@ -71,8 +71,12 @@ def jvp(
     out = fun(*inputs)
     mine = _is_traced_at(level)
     value = _map(lambda x: x.value if mine(x) else x, out)
-    tangent = _map(lambda x: x.tangent if mine(x) else library.xp.zeros_like(x), out)
-    return value, tangent
+
+    def tangent_of(x: Any) -> Any:
+        found = x.tangent if mine(x) else None
+        return library.xp.zeros_like(x) if found is None else found
+
+    return value, _map(tangent_of, out)
 
 
 def vjp(fun: Callable[..., Any], *primals: Array) -> tuple[Any, Callable[[Any], tuple[Array, ...]]]:
@@ -127,7 +131,7 @@ def vjp(fun: Callable[..., Any], *primals: Array) -> tuple[Any, Callable[[Any], 
     def pullback(cotangents: Any) -> tuple[Array, ...]:
         targets = []
         for x, g in _pairs(out, cotangents):
-            if g is None or not mine(x):
+            if g is None or not mine(x) or x.origin is None:
                 continue
             g = g if isinstance(g, Traced) else library.asarray(g)
             if g.shape != x.shape:

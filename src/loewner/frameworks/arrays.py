@@ -77,17 +77,15 @@ class ArrayLibrary(Framework):
             return tuple(rule.evaluate(self.solvers, inputs, outputs))[:outputs]
         mine = [isinstance(x, Traced) and x.level == level for x in inputs]
         below = tuple(x.value if m else x for x, m in zip(inputs, mine, strict=True))
+        origins = tuple(x.origin if m else None for x, m in zip(inputs, mine, strict=True))
+        tangents = tuple(x.tangent if m else None for x, m in zip(inputs, mine, strict=True))
         values = self.call(rule, *below)
-        if not any(
-            m and (x.origin or x.tangent is not None) for x, m in zip(inputs, mine, strict=True)
-        ):
-            return tuple(Traced(self, v, level) for v in values)[:outputs]
-        if any(m and x.origin for x, m in zip(inputs, mine, strict=True)):
-            origins = tuple(x.origin if m else None for x, m in zip(inputs, mine, strict=True))
+        if any(o is not None for o in origins):
             step = Step(rule, below, values, origins)
             traced = (Traced(self, v, level, origin=(step, i)) for i, v in enumerate(values))
+        elif all(t is None for t in tangents):
+            traced = (Traced(self, v, level) for v in values)
         else:
-            tangents = tuple(x.tangent if m else None for x, m in zip(inputs, mine, strict=True))
             moved = rule.jvp(self, *self.lift(below, values, tangents))
             traced = (Traced(self, v, level, tangent=t) for v, t in zip(values, moved, strict=True))
         return tuple(traced)[:outputs]
