@@ -69,8 +69,8 @@ def eigh(a: Array, b: Array | None = None, UPLO: str = "L") -> EighResult:
 
     Eigenvalues within ``(n + 16) eps max|w|`` of each other count as equal: the backward
     error of the solver. With b the width is multiplied by the ratio of the squared lengths
-    of ``sqrt(diag(b)) * v_j`` to the least of them, which grows with the condition number of
-    b scaled to unit diagonal.
+    of the eigenvectors of the pair scaled to a diagonal of b between 1 and 4, to the least of
+    them; it grows with the condition number of the scaled b.
 
     Cost besides the decomposition: 6 n^3 flops (10 n^3 to 12 n^3 with b), and 2 n^3 for a
     loss on the eigenvalues alone.

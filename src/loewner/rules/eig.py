@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from .pieces import adjoint, diagonal_matrix, tolerance, total
+from .pieces import adjoint, diagonal_matrix, powers_of_two, tolerance, total
 from .rule import Array, Ops, Rule, Solvers
 from .sylvester import Sylvester
 
@@ -140,12 +140,7 @@ def _scaled(xp, a: Array) -> tuple[Array, Array]:
     if a.shape[-1] == 0:
         return a, 1 + xp.sum(xp.sum(xp.abs(a), axis=-1), axis=-1)[..., None]
     size = xp.max(xp.max(xp.abs(a), axis=-1), axis=-1)
-    one = xp.zeros_like(size) + 1
-    usable = (size > 0) & xp.isfinite(size)
-    exponent = xp.floor(xp.log2(xp.where(usable, size, one)))
-    limit = 120.0 if xp.finfo(size.dtype).bits == 32 else 1000.0  # both 2^e and 2^-e are normal
-    exponent = xp.clip(exponent, -limit, limit)
-    down, up = (xp.pow(2 * one, e)[..., None] for e in (-exponent, exponent))
+    down, up = (x[..., None] for x in powers_of_two(xp, size))
     # geev of MKL (PyTorch) returns finite eigenvalues for NaN entries
     up = xp.where(xp.isfinite(size)[..., None], up, float("nan") * xp.zeros_like(up))
     return a * xp.astype(down[..., None], a.dtype), up

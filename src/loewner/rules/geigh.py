@@ -23,6 +23,7 @@ from .pieces import (
     diagonal_matrix,
     herm,
     hermitian_from_triangle,
+    powers_of_two,
     real,
     same_cluster,
     skew,
@@ -37,9 +38,9 @@ from .sylvester import Sylvester
 class GeneralizedEigh(Rule):
     """(w, V, T, l) for Hermitian A and positive definite B, (..., n, n), one triangle read.
 
-    The solver works on D^-1 A D^-1 and D^-1 B D^-1 with D^2 = diag B (van der Sluis), so
-    that rows of different units do not spoil each other. l (..., n), without derivative,
-    are the squared lengths of its eigenvectors.
+    The solver works on D A D and D B D with diag(D B D) between 1 and 4 (van der Sluis), D
+    of powers of two, so that rows of different units do not spoil each other. l (..., n),
+    without derivative, are the squared lengths of its eigenvectors.
     """
 
     lower: bool = True
@@ -49,9 +50,8 @@ class GeneralizedEigh(Rule):
         xp = solvers.xp
         size = real(xp, xp.linalg.diagonal(b))
         size = xp.sqrt(xp.where(size > 0, size, xp.zeros_like(size) + 1))
-        units = xp.astype(size, a.dtype)
-        b = b / (units[..., :, None] * units[..., None, :])
-        a = a / (units[..., :, None] * units[..., None, :])
+        units = xp.astype(powers_of_two(xp, size)[0], a.dtype)
+        a, b = (x * units[..., :, None] * units[..., None, :] for x in (a, b))
         factor = solvers.cholesky(b if self.lower else adjoint(xp, b))  # B = L L^H
         a = hermitian_from_triangle(xp, a, self.lower)
         half = solvers.solve_triangular(factor, a, lower=True)
@@ -61,7 +61,7 @@ class GeneralizedEigh(Rule):
         w, y = solvers.eigh(c, True)
         v = solvers.solve_triangular(adjoint(xp, factor), y, lower=False)
         length = xp.sum(xp.abs(v) ** 2, axis=-2)
-        v = v / units[..., :, None]
+        v = v * units[..., :, None]
         return (w, v, diagonal_matrix(xp, w, v.dtype), length)[:outputs]
 
     def jvp(self, ops, inputs, outputs, tangents):

@@ -56,6 +56,19 @@ def hermitian_from_triangle(xp: Any, a: Array, lower: bool) -> Array:
     return h + adjoint(xp, h) + xp.where(row == column, xp.astype(real(xp, a), a.dtype), zero)
 
 
+def powers_of_two(xp: Any, size: Array) -> tuple[Array, Array]:
+    """2^-e and 2^e with 2^e <= size < 2^(e+1), so that scaling by them rounds nothing.
+
+    1 where size is zero or not finite; e is clipped to where both powers are normal.
+    """
+    one = xp.zeros_like(size) + 1
+    usable = (size > 0) & xp.isfinite(size)
+    exponent = xp.floor(xp.log2(xp.where(usable, size, one)))
+    limit = 120.0 if xp.finfo(size.dtype).bits == 32 else 1000.0
+    exponent = xp.clip(exponent, -limit, limit)
+    return xp.pow(2 * one, -exponent), xp.pow(2 * one, exponent)
+
+
 def tolerance(xp: Any, w: Array, size: int) -> Array:
     """tau, the backward error of a solver: values nearer than this carry no order.
 
