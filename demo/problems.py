@@ -93,8 +93,8 @@ def pi_energy() -> Problem:
     )
 
 
-def bond_order() -> Problem:
-    positions = carbons("C6H6")
+def _bond_order(molecule: str, name: str, story: str, directions: int | None = None) -> Problem:
+    positions = carbons(molecule)
     n = len(positions)
     pairs = bonds(positions)
     scatter = bond_matrices(pairs, n)
@@ -105,12 +105,14 @@ def bond_order() -> Problem:
         occupied = c[:, : n // 2]
         return 2 * (occupied @ occupied.T)[i, j]
 
-    return Problem(
+    return Problem(name, "eigh", story, -np.ones(len(pairs)), loss, directions=directions)
+
+
+def bond_order() -> Problem:
+    return _bond_order(
+        "C6H6",
         "Benzene: bond order",
-        "eigh",
         "density-matrix element of a C-C bond, two degenerate pairs; by the six hoppings",
-        -np.ones(len(pairs)),
-        loss,
     )
 
 
@@ -192,23 +194,10 @@ def exceptional_point() -> Problem:
 
 
 def fullerene() -> Problem:
-    positions = carbons("C60")
-    n = len(positions)
-    pairs = bonds(positions)
-    scatter = bond_matrices(pairs, n)
-    i, j = pairs[0]
-
-    def loss(xp, la, x):
-        _, c = la.eigh((xp.asarray(scatter) @ x).reshape(n, n))
-        occupied = c[:, : n // 2]
-        return 2 * (occupied @ occupied.T)[i, j]
-
-    return Problem(
+    return _bond_order(
+        "C60",
         "C60: bond order",
-        "eigh",
         "the same for buckminsterfullerene, levels up to nine-fold; by its 90 hoppings",
-        -np.ones(len(pairs)),
-        loss,
         directions=2,
     )
 

@@ -224,6 +224,18 @@ def _functions() -> list[Case]:
 
 CASES = _functions()
 
+TRANSFORMED = [
+    Case(function, "complex", shape, kind)
+    for function, shape, kind in (
+        ("svd", "tall", "repeated"),
+        ("svd-thin", "wide", "distinct"),
+        ("eigh", "square", "repeated"),
+        ("eigh-ab", "square", "distinct"),
+        ("eig", "square", "repeated"),
+    )
+]
+"""One case of each function, for the transforms of a framework."""
+
 
 def loss(case: Case, lw: Any, fw: Any, unit: float = 1.0) -> Callable[..., Any]:
     """The loss of a case for arrays; lw offers the functions, fw the test's framework.

@@ -7,23 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from bench import Jax, inner
-from cases import Case, loss
+from cases import TRANSFORMED, Case, loss
 
 import loewner as lw
 from loewner import rules
 from loewner.frameworks.jax import FRAMEWORK
 
 fw = Jax()
-FUNCTIONS = [
-    Case(function, "complex", shape, kind)
-    for function, shape, kind in (
-        ("svd", "tall", "repeated"),
-        ("svd-thin", "wide", "distinct"),
-        ("eigh", "square", "repeated"),
-        ("eigh-ab", "square", "distinct"),
-        ("eig", "square", "repeated"),
-    )
-]
 
 
 def close(x, y, tolerance=1e-12):
@@ -31,7 +21,7 @@ def close(x, y, tolerance=1e-12):
     assert np.abs(x - y).max() <= tolerance * max(1.0, np.abs(y).max())
 
 
-@pytest.fixture(params=FUNCTIONS, ids=str)
+@pytest.fixture(params=TRANSFORMED, ids=str)
 def problem(request):
     case = request.param
     a = tuple(jnp.asarray(x) for x in case.matrices())
@@ -145,22 +135,6 @@ def test_vmap_of_one_matrix_meets_the_batched_solver():
     assert "eigh" in str(one)
     assert "scan" not in str(one)
     assert "while" not in str(one)
-
-
-def products(program) -> int:
-    """Matrix products in a jaxpr, without those of closed solutions that are never called."""
-    count = 0
-    for eqn in program.eqns:
-        if eqn.primitive.name == "dot_general":
-            count += 1
-        for inside in eqn.params.values():
-            if eqn.primitive.name == "custom_linear_solve":
-                continue
-            for sub in jax.tree.leaves(inside, is_leaf=lambda x: hasattr(x, "eqns")):
-                sub = getattr(sub, "jaxpr", sub)
-                if hasattr(sub, "eqns"):
-                    count += products(sub)
-    return count
 
 
 def compiled_products(f, *args) -> int:

@@ -4,29 +4,19 @@ import pytest
 import torch
 import torch.utils.checkpoint
 from bench import Torch
-from cases import Case, loss
+from cases import TRANSFORMED, Case, loss
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 
 import loewner as lw
 
 fw = Torch()
-FUNCTIONS = [
-    Case(function, "complex", shape, kind)
-    for function, shape, kind in (
-        ("svd", "tall", "repeated"),
-        ("svd-thin", "wide", "distinct"),
-        ("eigh", "square", "repeated"),
-        ("eigh-ab", "square", "distinct"),
-        ("eig", "square", "repeated"),
-    )
-]
 
 
 def close(x, y, tolerance=1e-12):
     assert (x - y).abs().max() <= tolerance * max(1.0, float(y.abs().max()))
 
 
-@pytest.fixture(params=FUNCTIONS, ids=str)
+@pytest.fixture(params=TRANSFORMED, ids=str)
 def problem(request):
     case = request.param
     a = tuple(torch.as_tensor(x) for x in case.matrices())

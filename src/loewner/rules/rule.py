@@ -25,11 +25,9 @@ VOCABULARY = frozenset(
     {
         # differentiated
         "astype",
-        "broadcast_to",
         "concat",
         "conj",
         "linalg.diagonal",
-        "matmul",
         "matrix_transpose",
         "real",
         "sqrt",
