@@ -1,8 +1,8 @@
 """JAX learns the JVP of a rule and transposes it itself.
 
-The equation of `Ops.solve` goes through `lax.custom_linear_solve`, which keeps both its
-linearity in the right-hand side and its dependence on the coefficients through every
-transform; a `custom_jvp` would lose the latter when it is transposed.
+A rule that is linear in some of its inputs is a primitive with a transpose of its own, the
+rule's VJP. As a `custom_jvp` it would lose its rule there: JAX transposes the body, in which
+the dependence on the other inputs is that of the value alone.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 
-from ..rules.rule import Array, Arrays, LinearEquation, Rule
+from ..rules.rule import Array, Arrays, Rule
 from .base import Framework
 
 
@@ -61,6 +63,13 @@ class JaxSolvers:
             jnp.broadcast_to(a, b.shape[:-2] + a.shape[-2:]), b, left_side=True, lower=lower
         )
 
+    def schur(self, a):
+        t, q = jax.scipy.linalg.schur(a.astype(jnp.result_type(a, jnp.complex64)))
+        return t, q
+
+    def while_loop(self, condition, body, state):
+        return lax.while_loop(condition, body, state)
+
 
 class Jax(Framework):
     name = "JAX"
@@ -68,10 +77,9 @@ class Jax(Framework):
     xp = jnp
 
     def call(self, rule: Rule, *inputs: Array, outputs: int | None = None) -> Arrays:
+        if rule.linear:
+            return tuple(_linear_p.bind(*inputs, rule=rule)[:outputs])
         return _learnt(rule, outputs)(*inputs)
-
-    def solve(self, equation, masks, coefficients, rhs, adjoint=False):
-        return _solve(equation, masks, coefficients, rhs, adjoint)
 
     def constant(self, x):
         return lax.stop_gradient(x)
@@ -112,20 +120,64 @@ def _learnt(rule: Rule, outputs: int | None) -> Any:
     return jax.jit(call)
 
 
-def _solve(
-    equation: LinearEquation, masks: Arrays, coefficients: Arrays, rhs: Arrays, adjoint: bool
-) -> Arrays:
-    def apply(x):
-        return (equation.apply_adjoint if adjoint else equation.apply)(jnp, coefficients, x)
+_linear_p = Primitive("loewner")
+_linear_p.multiple_results = True
 
-    def solve(_, r):
-        how = equation.solve_adjoint if adjoint else equation.solve
-        return how(jnp, masks, coefficients, r)
 
-    def solve_transpose(_, r):
-        # M^T y = r is M^H conj(y) = conj(r)
-        how = equation.solve if adjoint else equation.solve_adjoint
-        y = how(jnp, masks, coefficients, tuple(jnp.conj(ri) for ri in r))
-        return tuple(jnp.conj(yi) for yi in y)
+@functools.cache
+def _evaluated(rule: Rule) -> Any:
+    return jax.jit(lambda *inputs: list(rule.evaluate(FRAMEWORK.solvers, inputs)))
 
-    return lax.custom_linear_solve(apply, tuple(rhs), solve, solve_transpose)
+
+@_linear_p.def_impl
+def _impl(*inputs, rule):
+    return _evaluated(rule)(*inputs)
+
+
+@_linear_p.def_abstract_eval
+def _abstract_eval(*inputs, rule):
+    shapes = (jax.ShapeDtypeStruct(x.shape, x.dtype) for x in inputs)
+    found = jax.eval_shape(_evaluated(rule), *shapes)
+    return [jax.core.ShapedArray(x.shape, x.dtype) for x in found]
+
+
+mlir.register_lowering(
+    _linear_p,
+    mlir.lower_fun(lambda *inputs, rule: list(rule.evaluate(FRAMEWORK.solvers, inputs))),
+)
+
+
+def _push(primals, tangents, *, rule):
+    outputs = tuple(_linear_p.bind(*primals, rule=rule))
+    given = tuple(
+        None if type(t) is ad.Zero or t.dtype == jax.dtypes.float0 else t for t in tangents
+    )
+    if all(t is None for t in given):
+        return outputs, tuple(jnp.zeros_like(x) for x in outputs)
+    return outputs, tuple(rule.jvp(FRAMEWORK, tuple(primals), outputs, given))
+
+
+def _transpose(cotangents, *inputs, rule):
+    unknown = tuple(ad.is_undefined_primal(x) for x in inputs)
+    if all(type(g) is ad.Zero for g in cotangents):
+        return [None] * len(inputs)
+    # the cotangents of JAX are the conjugates of those in the rules
+    g = tuple(jnp.conj(ad.instantiate_zeros(g)) for g in cotangents)
+    known = tuple(None if u else x for u, x in zip(unknown, inputs, strict=True))
+    found = rule.vjp(FRAMEWORK, known, None, g, unknown)
+    return [jnp.conj(x) if u else None for u, x in zip(unknown, found, strict=True)]
+
+
+def _batch(inputs, axes, *, rule):
+    size = next(x.shape[i] for x, i in zip(inputs, axes, strict=True) if i is not None)
+    moved = (
+        jnp.broadcast_to(x, (size, *x.shape)) if i is None else jnp.moveaxis(x, i, 0)
+        for x, i in zip(inputs, axes, strict=True)
+    )
+    found = _linear_p.bind(*moved, rule=rule)
+    return found, (0,) * len(found)
+
+
+ad.primitive_jvps[_linear_p] = _push
+ad.primitive_transposes[_linear_p] = _transpose
+batching.primitive_batchers[_linear_p] = _batch

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..rules.pieces import hermitian_from_triangle
-from ..rules.rule import Array
+from ..rules.rule import Array, Arrays
 
 
 class StandardSolvers:
@@ -47,6 +47,12 @@ class StandardSolvers:
 
     def solve_triangular(self, a: Array, b: Array, lower: bool) -> Array:
         return self.xp.linalg.solve(a, b)
+
+    def schur(self, a: Array) -> tuple[Array, Array]:
+        raise NotImplementedError(f"the array library {self.xp.__name__!r} has no linalg.schur")
+
+    def while_loop(self, condition: Any, body: Any, state: Arrays) -> Arrays:
+        return while_loop(condition, body, state)
 
     def _linalg(self, name: str) -> Any:
         try:
@@ -97,6 +103,16 @@ class NumpySolvers(StandardSolvers):
             lambda t, x: (solve_triangular(t, x, lower=lower, check_finite=False),), a, b
         )[0]
 
+    def schur(self, a):
+        return scipy_schur(a)
+
+
+def while_loop(condition: Any, body: Any, state: Arrays) -> Arrays:
+    """state = body(state) as long as condition(state)."""
+    while condition(state):
+        state = body(state)
+    return state
+
 
 @functools.cache
 def has_scipy() -> bool:
@@ -133,6 +149,27 @@ def scipy_eig(a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
     w, v, y = each_matrix(one, a)
     return w, v, y
+
+
+def scipy_schur(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The complex Schur form; NaN for a matrix with entries that are not finite."""
+    if not has_scipy():
+        raise NotImplementedError("the Schur form of NumPy and PyTorch arrays needs SciPy")
+    from scipy.linalg import schur
+
+    dtype = np.result_type(a.dtype, np.complex64)
+    if 0 in a.shape:
+        return np.zeros(a.shape, dtype), np.zeros(a.shape, dtype)
+
+    def one(matrix):
+        if not np.isfinite(matrix).all():
+            lost = np.full(matrix.shape, np.nan, dtype)
+            return lost, lost
+        found: Any = schur(matrix.astype(dtype), output="complex", check_finite=False)
+        return found
+
+    t, q = each_matrix(one, a)
+    return t, q
 
 
 def solve_or_nan(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from torch.autograd import forward_ad
 
 from ..rules.rule import Array, Arrays, Rule
 from .base import Framework
-from .numpy import has_scipy, scipy_eig
+from .numpy import has_scipy, scipy_eig, scipy_schur, while_loop
 
 
 class _Namespace:
@@ -74,6 +74,15 @@ class TorchSolvers:
 
     def solve_triangular(self, a, b, lower):
         return torch.linalg.solve_triangular(a, b, upper=not lower)
+
+    def schur(self, a):
+        if torch.compiler.is_compiling():
+            torch._dynamo.graph_break()
+        t, q = scipy_schur(a.detach().resolve_conj().cpu().numpy())
+        return torch.from_numpy(t).to(a.device), torch.from_numpy(q).to(a.device)
+
+    def while_loop(self, condition, body, state):
+        return while_loop(condition, body, state)
 
 
 def _eig_with_left(a):

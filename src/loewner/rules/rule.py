@@ -62,12 +62,20 @@ class Solvers(Protocol):
     def solve(self, a: Array, b: Array) -> Array: ...
     def solve_triangular(self, a: Array, b: Array, lower: bool) -> Array: ...
 
+    def schur(self, a: Array) -> tuple[Array, Array]:
+        """(T, Q) with a = Q T Q^H, T upper triangular and complex."""
+        ...
+
+    def while_loop(self, condition: Any, body: Any, state: Arrays) -> Arrays:
+        """state = body(state) as long as condition(state), as `jax.lax.while_loop`."""
+        ...
+
 
 class Ops(Protocol):
     """What a rule may use while it states a derivative.
 
-    `xp` is the array namespace, each word of `VOCABULARY` differentiable; `solve` is
-    the differentiable solution of a `LinearEquation`.
+    `xp` is the array namespace, each word of `VOCABULARY` differentiable; `call` is another
+    rule, and `solve` the solution of a `LinearEquation`, differentiable as well.
     """
 
     @property
@@ -75,6 +83,10 @@ class Ops(Protocol):
 
     def constant(self, x: Array) -> Array:
         """The value of x, from which masks are made: nothing is differentiated through it."""
+        ...
+
+    def call(self, rule: Rule, *inputs: Array) -> Arrays:
+        """The outputs of a rule."""
         ...
 
     def solve(
@@ -92,6 +104,13 @@ class Rule(ABC):
 
     needs_inputs: bool = False
     """Whether the derivatives read the inputs; if not, they are not kept alive."""
+
+    linear: bool = False
+    """Whether the rule is linear in one or more of its inputs, jointly or each by itself.
+
+    Then `vjp` may be asked for the cotangent of such an input while the input itself, and
+    the outputs, are None: it cannot depend on them.
+    """
 
     @abstractmethod
     def evaluate(self, solvers: Solvers, inputs: Arrays, outputs: int | None = None) -> Arrays:
@@ -156,6 +175,7 @@ class Solve(Rule):
     coefficients: int
     adjoint: bool = False
     needs_inputs = True
+    linear = True
 
     def _split(self, flat: Arrays) -> tuple[Arrays, Arrays, Arrays]:
         i, j = self.masks, self.masks + self.coefficients
@@ -183,7 +203,7 @@ class Solve(Rule):
         masks, c, _ = self._split(inputs)
         g = tuple(
             ops.xp.zeros_like(x) if gi is None else gi
-            for x, gi in zip(outputs, cotangents, strict=True)
+            for x, gi in zip(outputs or cotangents, cotangents, strict=True)
         )
         gr = ops.solve(eq, masks, c, g, not self.adjoint)  # M^H gr = g
         gc: Arrays = (None,) * self.coefficients
