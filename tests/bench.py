@@ -27,6 +27,7 @@ def inner(g, e) -> float:
 
 class Numpy:
     name = "numpy"
+    functions = np
     array = staticmethod(np.asarray)
     numpy = staticmethod(np.asarray)
     real, imag = staticmethod(np.real), staticmethod(np.imag)
@@ -64,6 +65,7 @@ class Numpy:
 
 class Jax:
     name = "jax"
+    functions = jnp
     array = staticmethod(jnp.asarray)
     numpy = staticmethod(np.asarray)
     real, imag = staticmethod(jnp.real), staticmethod(jnp.imag)
@@ -108,6 +110,7 @@ class Jax:
 
 class Torch:
     name = "torch"
+    functions = torch
     array = staticmethod(torch.as_tensor)
     real, argsort = staticmethod(torch.real), staticmethod(torch.argsort)
 
@@ -168,6 +171,7 @@ class Torch:
 
 class Autograd:
     name = "autograd"
+    functions = anp
     array = staticmethod(np.asarray)
     numpy = staticmethod(np.asarray)
     real, imag = staticmethod(anp.real), staticmethod(anp.imag)

@@ -49,6 +49,9 @@ class ArrayLibrary(Framework):
             x = x.astype(x.dtype.newbyteorder("="))
         return x
 
+    def push(self, function, x, direction):
+        return push_through(function, x, direction)
+
     def own(self, x: Array) -> Array:
         """x in memory that nobody else can write to."""
         return x if isinstance(x, Traced) else self.base.asarray(x, copy=True)
@@ -369,6 +372,30 @@ _LEVELS = itertools.count(1)
 def new_level() -> int:
     """A level of differentiation, inside all those opened before it."""
     return next(_LEVELS)
+
+
+def push_through(function: Callable[[Array], Array], x: Array, direction: Array) -> Array:
+    """The derivative of function at x along a direction."""
+    library, level = framework_of(x), new_level()
+    assert library is not None
+    out = function(Traced(library, x, level, tangent=direction))
+    if isinstance(out, Traced) and out.level == level:
+        return library.xp.zeros_like(out.value) if out.tangent is None else out.tangent
+    return library.xp.zeros_like(out)  # a constant
+
+
+def pull_back_through(function: Callable, x: Array, cotangents: Arrays) -> Array:
+    """The cotangent of x, given those of the outputs function(xp, x)."""
+    library, source, level = framework_of(x), Step(), new_level()
+    assert library is not None
+    out = function(library.xp, Traced(library, x, level, origin=(source, 0)))
+    targets = [
+        (y, g)
+        for y, g in zip(out, cotangents, strict=True)
+        if isinstance(y, Traced) and y.level == level and y.origin is not None
+    ]
+    (found,) = pull_back([source], targets)
+    return library.xp.zeros_like(x) if found is None else found
 
 
 def pull_back(sources: list[Step], targets: list[tuple[Array, Array]]) -> list[Array | None]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import autograd.numpy as anp
 import numpy as np
+from autograd import make_jvp
 from autograd.builtins import tuple as boxed_tuple
 from autograd.core import defjvp_argnums
 from autograd.extend import defvjp_argnums, primitive
@@ -92,6 +93,9 @@ class Autograd(Framework):
     def accepts(self, other):
         return other is self or other.name == "NumPy"
 
+    def push(self, function, x, direction):
+        return make_jvp(function)(x)(direction)[1]
+
     @property
     def default_float(self):
         return np.float64
@@ -119,10 +123,15 @@ def _learnt(rule: Rule) -> Any:
             # an absent cotangent comes as an array of zeros
             g = tuple(g[i] for i in range(len(outputs)))
             g = tuple(None if not isbox(gi) and not np.any(gi) else anp.conj(gi) for gi in g)
-            if all(gi is None for gi in g):
-                return tuple(np.zeros(inputs[i].shape, inputs[i].dtype) for i in argnums)
-            found = rule.vjp(FRAMEWORK, inputs, outputs, g, wanted)
-            return tuple(anp.conj(found[i]) for i in argnums)
+            found: Any = (None,) * len(inputs)
+            if any(gi is not None for gi in g):
+                found = rule.vjp(FRAMEWORK, inputs, outputs, g, wanted)
+            return tuple(
+                np.zeros(inputs[i].shape, inputs[i].dtype)
+                if found[i] is None
+                else anp.conj(found[i])
+                for i in argnums
+            )
 
         return pullback
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 from ..rules.rule import Array, Arrays, LinearEquation, Rule, Solve, Solvers
@@ -36,6 +37,10 @@ class Framework(ABC):
     @abstractmethod
     def constant(self, x: Array) -> Array:
         """The value of x, as something that no derivative passes through."""
+
+    @abstractmethod
+    def push(self, function: Callable[[Array], Array], x: Array, direction: Array) -> Array:
+        """The derivative of a function of the caller's at x, along a direction."""
 
     def asarray(self, x: Any) -> Array:
         """An array of this framework from one, or from nested lists and numbers."""

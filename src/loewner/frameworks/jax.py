@@ -70,6 +70,10 @@ class JaxSolvers:
     def while_loop(self, condition, body, state):
         return lax.while_loop(condition, body, state)
 
+    def pull_back(self, function, x, cotangents):
+        _, back = jax.vjp(lambda x: function(jnp, x), x)
+        return jnp.conj(back(tuple(jnp.conj(g) for g in cotangents))[0])
+
 
 class Jax(Framework):
     name = "JAX"
@@ -86,6 +90,9 @@ class Jax(Framework):
 
     def accepts(self, other):
         return other is self or other.name == "NumPy"
+
+    def push(self, function, x, direction):
+        return jax.jvp(function, (x,), (direction,))[1]
 
     @property
     def default_float(self):
@@ -163,7 +170,10 @@ def _transpose(cotangents, *inputs, rule):
         return [None] * len(inputs)
     # the cotangents of JAX are the conjugates of those in the rules
     g = tuple(jnp.conj(ad.instantiate_zeros(g)) for g in cotangents)
-    known = tuple(None if u else x for u, x in zip(unknown, inputs, strict=True))
+    known = tuple(
+        jnp.zeros(x.aval.shape, x.aval.dtype) if u else x
+        for u, x in zip(unknown, inputs, strict=True)
+    )
     found = rule.vjp(FRAMEWORK, known, None, g, unknown)
     return [jnp.conj(x) if u else None for u, x in zip(unknown, found, strict=True)]
 

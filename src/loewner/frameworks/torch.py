@@ -84,6 +84,10 @@ class TorchSolvers:
     def while_loop(self, condition, body, state):
         return while_loop(condition, body, state)
 
+    def pull_back(self, function, x, cotangents):
+        _, back = torch.func.vjp(lambda x: function(self.xp, x), x)
+        return back(tuple(cotangents))[0]
+
 
 def _eig_with_left(a):
     if torch.compiler.is_compiling():
@@ -108,6 +112,9 @@ class Torch(Framework):
 
     def asarray(self, x):
         return x if isinstance(x, torch.Tensor) else torch.as_tensor(x)
+
+    def push(self, function, x, direction):
+        return torch.func.jvp(function, (x,), (direction,))[1]
 
     @property
     def default_float(self):

@@ -6,9 +6,30 @@ words of `loewner.rules.rule.VOCABULARY` alone. The formula numbers in the comme
 folder refer to the derivations in each module's docstring.
 """
 
+from .cholesky import Cholesky
 from .eig import Eig
 from .eigh import Eigh
+from .frechet import Frechet, GeneralFunction
 from .geigh import GeneralizedEigh
+from .hermitian import HermitianFrame, HermitianFunction
+from .polar import Polar
+from .singular import SingularFrame, SingularFunction
+from .sums import SpectralSum, WeightedSum
 from .svd import Svd
 
-__all__ = ["Eig", "Eigh", "GeneralizedEigh", "Svd"]
+__all__ = [
+    "Cholesky",
+    "Eig",
+    "Eigh",
+    "Frechet",
+    "GeneralFunction",
+    "GeneralizedEigh",
+    "HermitianFrame",
+    "HermitianFunction",
+    "Polar",
+    "SingularFrame",
+    "SingularFunction",
+    "SpectralSum",
+    "Svd",
+    "WeightedSum",
+]

@@ -28,6 +28,18 @@ def real(xp: Any, x: Array) -> Array:
     return xp.real(x) if xp.isdtype(x.dtype, "complex floating") else x
 
 
+def like(xp: Any, g: Array, x: Array) -> Array:
+    """g with the dtype of x: the real part of a complex g if x is real."""
+    if xp.isdtype(x.dtype, "complex floating"):
+        return g if g.dtype == x.dtype else xp.astype(g, x.dtype)
+    return real(xp, g)
+
+
+def conj(xp: Any, x: Array) -> Array:
+    """The conjugate; a real array, or None, is returned as it is."""
+    return x if x is None or not xp.isdtype(x.dtype, "complex floating") else xp.conj(x)
+
+
 def column_products(xp: Any, x: Array, y: Array) -> Array:
     """Re diag(x^H y), shape (..., n): the inner products of the columns."""
     if xp.isdtype(x.dtype, "complex floating"):

@@ -70,6 +70,10 @@ class Solvers(Protocol):
         """state = body(state) as long as condition(state), as `jax.lax.while_loop`."""
         ...
 
+    def pull_back(self, function: Any, x: Array, cotangents: Arrays) -> Array:
+        """The cotangent of x, given those of the outputs function(xp, x)."""
+        ...
+
 
 class Ops(Protocol):
     """What a rule may use while it states a derivative.
@@ -108,8 +112,8 @@ class Rule(ABC):
     linear: bool = False
     """Whether the rule is linear in one or more of its inputs, jointly or each by itself.
 
-    Then `vjp` may be asked for the cotangent of such an input while the input itself, and
-    the outputs, are None: it cannot depend on them.
+    Then `vjp` may be asked for the cotangent of such an input with zeros in its place, and
+    without the outputs, which are None: it cannot depend on them.
     """
 
     @abstractmethod

@@ -59,6 +59,31 @@ class Sylvester(LinearEquation):
 
 
 @dataclasses.dataclass(frozen=True)
+class RightDivision(LinearEquation):
+    """K B = Y: coefficient (B,), mask (zero,), unknown (K,); B (..., n, n), Y (..., m, n).
+
+    The part of the turn outside a span, where the other core of (1) is zero.
+    """
+
+    def apply(self, xp, c, x):
+        return (x[0] @ c[0],)
+
+    def apply_adjoint(self, xp, c, y):
+        return (y[0] @ adjoint(xp, c[0]),)
+
+    def coefficients_gradient(self, xp, x, y):
+        return (adjoint(xp, x[0]) @ y[0],)
+
+    def solve(self, xp, masks, c, rhs):
+        s = xp.linalg.diagonal(c[0])
+        origin = xp.zeros_like(xp.sum(s, axis=-1, keepdims=True))
+        return (rhs[0] * reciprocal_gap(xp, origin, s, masks[0][..., None, :]),)
+
+    def solve_adjoint(self, xp, masks, c, rhs):
+        return self.solve(xp, masks, c, rhs)  # at a real diagonal core
+
+
+@dataclasses.dataclass(frozen=True)
 class CoupledSylvester(LinearEquation):
     """How the two frames of A = U B V^H turn: the generalized Sylvester equation (LAPACK tgsyl).
 

@@ -1,0 +1,641 @@
+"""Functions of square matrices: exponentials, logarithms, roots, projectors, spectral sums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ._arguments import matrices
+from .frameworks import Framework, framework_of
+from .rules import GeneralFunction, HermitianFrame, HermitianFunction, SpectralSum, frechet
+from .rules.frechet import Interval, Lowest, Predicate, Projector
+from .rules.operator_integral import DataGradient
+from .rules.pieces import diagonal_matrix, real, same_cluster, tolerance
+from .rules.rule import Array, Arrays
+from .rules.symbols import Cut, Exp, Inverse, Jet, Log, Monomial, Power, Symbol, Tabulated
+
+Select = int | tuple[float, float] | Callable[[Array], Array]
+
+DERIVATIVES = 5
+"""How many derivatives of a function of the caller's are taken: the order to which it is
+differentiable at exact repeats."""
+
+
+def hermitian_frame(framework: Framework, a: Array) -> tuple[Array, Arrays]:
+    """The eigenvalues, as a constant, and V and the core of A = V B V^H."""
+    w, v, b = framework.call(HermitianFrame(), a)
+    return framework.constant(w), (framework.constant(v), b)
+
+
+def jets(framework: Framework, f: Callable[[Array], Array], x: Array) -> tuple[Framework, Array]:
+    """f, f', f'', ... of a scalar function at x (..., n), as data (..., 1 + d, n).
+
+    And the framework of these: that of what f closes over, if it is not that of x.
+    """
+
+    def whole(x: Array) -> Array:
+        return f(x) + framework.xp.zeros_like(x)
+
+    y = whole(x)
+    framework = _joined(framework, y)
+    if tuple(y.shape) != tuple(x.shape):
+        raise ValueError(
+            f"f must act on each number of an array by itself, but it maps shape "
+            f"{tuple(x.shape)} to {tuple(y.shape)}"
+        )
+    rows, g = [y], whole
+    for _ in range(DERIVATIVES):
+        g = _slope(framework, g)
+        rows.append(g(x))
+    dtype = framework.xp.result_type(*(row.dtype for row in rows))
+    rows = [framework.xp.astype(row, dtype)[..., None, :] for row in rows]
+    return framework, framework.xp.concat(rows, axis=-2)
+
+
+def _joined(framework: Framework, y: Array) -> Framework:
+    """The framework of what a function of the caller's returned, if that takes arrays of ours."""
+    own = framework_of(y)
+    if own is None or framework.accepts(own):
+        return framework
+    if not own.accepts(framework):
+        raise TypeError(f"f returned a {own.name} array for a {framework.name} array")
+    return own
+
+
+def _slope(framework: Framework, g: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    return lambda x: framework.push(g, x, framework.xp.zeros_like(x) + 1)
+
+
+def _hermitian(name: str, a: Any, symbol: Symbol) -> Array:
+    framework, (a,) = matrices(name, square=True, a=a)
+    _, parts = hermitian_frame(framework, a)
+    return framework.call(HermitianFunction(symbol), *parts)[0]
+
+
+def expm(a: Array, hermitian: bool = False) -> Array:
+    """Exponential of a square matrix.
+
+    Parameters
+    ----------
+    a : array, shape (..., n, n)
+    hermitian : bool
+        Whether a is Hermitian; then its lower triangle is read and the exponential is taken
+        of the eigenvalues.
+
+    Returns
+    -------
+    array, shape (..., n, n)
+        Of the dtype of a.
+
+    Raises
+    ------
+    TypeError, numpy.linalg.LinAlgError
+        If a is not an array of floating-point numbers, or not square in its last two axes.
+
+    Notes
+    -----
+    *Differentiable* everywhere and to every order, at repeated eigenvalues and defective
+    matrices too. Hermitian: one `eigh` and 10 n^3 flops of products for value and gradient.
+
+    References
+    ----------
+    Higham, Functions of Matrices (2008), chapter 10 and Theorem 3.6; Daleckii and Krein
+    (1965) for Hermitian matrices.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import loewner as lw
+    >>> lw.expm(np.array([[0.0, 1.0], [0.0, 0.0]]))
+    array([[1., 1.],
+           [0., 1.]])
+    """
+    return _hermitian("expm", a, Exp()) if hermitian else _general("expm", a, frechet.Exp())
+
+
+def logm(a: Array, hermitian: bool = False) -> Array:
+    """Principal logarithm of a square matrix.
+
+    Parameters
+    ----------
+    a : array, shape (..., n, n)
+        Without eigenvalues on the closed negative real axis; a real matrix has a real
+        logarithm. NaN where it does not exist: at zero eigenvalues, and at negative ones of
+        Hermitian and of real matrices (of which the complex logarithm is asked for by
+        making them complex).
+    hermitian : bool
+        Whether a is Hermitian (positive definite); its lower triangle is read.
+
+    Returns
+    -------
+    array, shape (..., n, n)
+
+    Raises
+    ------
+    TypeError, numpy.linalg.LinAlgError
+        As `expm`.
+
+    Notes
+    -----
+    *Differentiable* to every order wherever it exists.
+
+    References
+    ----------
+    Higham, Functions of Matrices (2008), chapter 11.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import loewner as lw
+    >>> lw.logm(np.diag([1.0, np.e]), hermitian=True)
+    array([[0., 0.],
+           [0., 1.]])
+    """
+    return _hermitian("logm", a, Log()) if hermitian else _general("logm", a, frechet.Log())
+
+
+def sqrtm(a: Array, hermitian: bool = False) -> Array:
+    """Principal square root of a square matrix.
+
+    Parameters
+    ----------
+    a : array, shape (..., n, n)
+        Without eigenvalues on the negative real axis; a real matrix has a real root. NaN
+        where that does not exist, and for singular matrices that are not declared Hermitian.
+    hermitian : bool
+        Whether a is Hermitian (positive semidefinite); its lower triangle is read.
+
+    Returns
+    -------
+    array, shape (..., n, n)
+
+    Raises
+    ------
+    TypeError, numpy.linalg.LinAlgError
+        As `expm`.
+
+    Notes
+    -----
+    *Differentiable* to every order at nonsingular matrices. Along directions that move a zero
+    eigenvalue there is no derivative: it is infinite or NaN.
+
+    References
+    ----------
+    Higham, Functions of Matrices (2008), chapter 6.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import loewner as lw
+    >>> lw.sqrtm(np.diag([4.0, 9.0]), hermitian=True)
+    array([[2., 0.],
+           [0., 3.]])
+    """
+    if hermitian:
+        return _hermitian("sqrtm", a, Power(0.5))
+    return _general("sqrtm", a, frechet.Sqrt())
+
+
+def invsqrtm(a: Array, hermitian: bool = False) -> Array:
+    """Inverse of the principal square root of a square matrix.
+
+    Parameters
+    ----------
+    a, hermitian
+        As for `sqrtm`; a nonsingular.
+
+    Returns
+    -------
+    array, shape (..., n, n)
+
+    Raises
+    ------
+    TypeError, numpy.linalg.LinAlgError
+        As `expm`.
+
+    Notes
+    -----
+    *Differentiable* to every order wherever it exists.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import loewner as lw
+    >>> lw.invsqrtm(np.diag([4.0, 16.0]), hermitian=True)
+    array([[0.5 , 0.  ],
+           [0.  , 0.25]])
+    """
+    if hermitian:
+        return _hermitian("invsqrtm", a, Power(-0.5))
+    return _general("invsqrtm", a, frechet.InverseSqrt())
+
+
+def fractional_matrix_power(a: Array, p: float, hermitian: bool = False) -> Array:
+    """Principal power A^p of a square matrix, p real.
+
+    Parameters
+    ----------
+    a : array, shape (..., n, n)
+        Any for p = 0, 1, 2, ...; nonsingular for negative integers; as for `sqrtm` otherwise.
+    p : float
+        A number, not differentiated; for a p that is, use ``expm(p * logm(a))``.
+    hermitian : bool
+        Whether a is Hermitian; its lower triangle is read.
+
+    Returns
+    -------
+    array, shape (..., n, n)
+
+    Raises
+    ------
+    TypeError, numpy.linalg.LinAlgError
+        As `expm`; TypeError if p is not a real number.
+
+    Notes
+    -----
+    *Differentiable* to every order where a is nonsingular, and for p = 0, 1, 2, ... everywhere.
+
+    References
+    ----------
+    Higham and Lin, SIMAX 32 (2011); Higham, Functions of Matrices (2008), chapter 7.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import loewner as lw
+    >>> lw.fractional_matrix_power(np.diag([1.0, 8.0]), 2 / 3, hermitian=True).round(12)
+    array([[1., 0.],
+           [0., 4.]])
+    """
+    if isinstance(p, bool) or not isinstance(p, (int, float, np.integer, np.floating)):
+        raise TypeError(f"fractional_matrix_power: p must be a real number, not {p!r}")
+    p = float(p)
+    if not hermitian:
+        return _general("fractional_matrix_power", a, frechet.Power(p))
+    if p == -1:
+        symbol: Symbol = Inverse()
+    else:
+        symbol = Monomial(int(p)) if p.is_integer() and 0 <= p <= 32 else Power(p)
+    return _hermitian("fractional_matrix_power", a, symbol)
+
+
+def signm(a: Array, hermitian: bool = False) -> Array:
+    """Sign of a square matrix: eigenvalues become the signs of their real parts.
+
+    Parameters
+    ----------
+    a : array, shape (..., n, n)
+        Without eigenvalues on the imaginary axis, where the result is NaN (0 at eigenvalues
+        of Hermitian matrices that are exactly zero).
+    hermitian : bool
+        Whether a is Hermitian; its lower triangle is read.
+
+    Returns
+    -------
+    array, shape (..., n, n)
+
+    Raises
+    ------
+    TypeError, numpy.linalg.LinAlgError
+        As `expm`.
+
+    Notes
+    -----
+    *Differentiable* to every order where no eigenvalue has a vanishing real part, wherever
+    the eigenvalues of one sign coincide.
+
+    References
+    ----------
+    Higham, Functions of Matrices (2008), chapter 5.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import loewner as lw
+    >>> lw.signm(np.diag([-3.0, 2.0]), hermitian=True)
+    array([[-1.,  0.],
+           [ 0.,  1.]])
+    """
+    if not hermitian:
+        return _general("signm", a, frechet.Sign())
+    framework, (a,) = matrices("signm", square=True, a=a)
+    w, parts = hermitian_frame(framework, a)
+    xp = framework.xp
+    one = xp.zeros_like(w) + 1
+    c = xp.where(w > 0, one, xp.where(w < 0, -one, w))
+    return framework.call(HermitianFunction(Cut(Monomial(0))), *parts, c[..., None, :])[0]
+
+
+def funm(a: Array, f: Callable[[Array], Array], hermitian: bool = True) -> Array:
+    """Any function of a Hermitian matrix: V diag(f(w)) V^H.
+
+    Parameters
+    ----------
+    a : array, shape (..., n, n)
+        Hermitian; the lower triangle is read.
+    f : callable
+        A smooth function of a number in the framework of a, such as ``jnp.sin`` or
+        ``torch.tanh``: it is called with arrays of eigenvalues, returns an array of their
+        shape, real or complex, and its derivatives are taken by the framework. It may
+        close over arrays, which are then differentiated as well.
+    hermitian : bool
+        Only True: functions of general matrices need more than their values (`expm`,
+        `logm`, `sqrtm`, `signm` and `fractional_matrix_power` take any matrix).
+
+    Returns
+    -------
+    array, shape (..., n, n)
+
+    Raises
+    ------
+    TypeError, numpy.linalg.LinAlgError
+        As `expm`; TypeError if the framework cannot follow f.
+    ValueError
+        If f does not return one number for each.
+    NotImplementedError
+        If hermitian is False, and for derivatives beyond the fifth.
+
+    Notes
+    -----
+    *Differentiable*, in a and in whatever f depends on, up to the fifth order at repeated
+    eigenvalues, where f is. Divided differences are quotients for points further apart
+    than eps^(1/4) times the spread of the eigenvalues, and Taylor series of f for nearer
+    ones: about 1e-11 in double precision, full precision at exact repeats.
+
+    References
+    ----------
+    Daleckii and Krein (1965); Higham, Functions of Matrices (2008), Theorem 3.11.
+
+    Examples
+    --------
+    The gradient of the trace of C sin(A) at the identity is cos(1) C: all eigenvalues coincide.
+
+    >>> import numpy as np
+    >>> import loewner as lw
+    >>> c = np.array([[1.0, 2.0], [2.0, 5.0]])
+    >>> _, pullback = lw.vjp(lambda a: (c * lw.funm(a, np.sin)).sum(), np.eye(2))
+    >>> (pullback(np.array(1.0))[0] / np.cos(1.0)).round(12)
+    array([[1., 2.],
+           [2., 5.]])
+    """
+    if not hermitian:
+        raise NotImplementedError(
+            "funm: only functions of Hermitian matrices; expm, logm, sqrtm, invsqrtm, signm and "
+            "fractional_matrix_power take general ones"
+        )
+    framework, (a,) = matrices("funm", square=True, a=a)
+    w, parts = hermitian_frame(framework, a)
+    framework, data = jets(framework, f, w)
+    return framework.call(HermitianFunction(Jet()), *parts, data)[0]
+
+
+def spectral_sum(a: Array, f: Callable[[Array], Array]) -> Array:
+    """Sum of a function over the eigenvalues of a Hermitian matrix: tr f(A).
+
+    Entropies, free energies, log-determinants: ``lw.spectral_sum(a, jnp.log)``.
+
+    Parameters
+    ----------
+    a, f
+        As for `funm`.
+
+    Returns
+    -------
+    array, shape (...)
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.linalg.LinAlgError
+        As `funm`.
+
+    Notes
+    -----
+    *Differentiable* as `funm`, up to the fifth order at repeats; the gradient is f'(A), at
+    the cost of one product.
+
+    References
+    ----------
+    Lewis, SIAM J. Optim. 6 (1996).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import loewner as lw
+    >>> a = np.diag([2.0, 2.0, 4.0])
+    >>> value, pullback = lw.vjp(lambda a: lw.spectral_sum(a, np.log), a)
+    >>> pullback(np.array(1.0))[0]
+    array([[0.5 , 0.  , 0.  ],
+           [0.  , 0.5 , 0.  ],
+           [0.  , 0.  , 0.25]])
+    """
+    framework, (a,) = matrices("spectral_sum", square=True, a=a)
+    w, parts = hermitian_frame(framework, a)
+    framework, data = jets(framework, f, w)
+    return framework.call(SpectralSum(HermitianFrame()), a, w, *parts, data)[0]
+
+
+def spectral_map(a: Array, f: Callable[[Array], Array]) -> Array:
+    """V diag(f(w)) V^H for a function of the whole spectrum of a Hermitian matrix.
+
+    Parameters
+    ----------
+    a : array, shape (..., n, n)
+        Hermitian; the lower triangle is read.
+    f : callable
+        Maps the eigenvalues (..., n) to (..., n), along the last axis, in the framework of
+        a, and is equivariant: permuting its argument permutes its result. Softmax, learned
+        filters. It is called with more leading dimensions as well, and may close over
+        arrays, which are then differentiated too.
+
+    Returns
+    -------
+    array, shape (..., n, n)
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.linalg.LinAlgError
+        As `funm`.
+
+    Notes
+    -----
+    *Differentiable* at any spectrum, repeated or not, once; to every order where the
+    eigenvalues are simple. The second derivative at a repeat is NaN.
+
+    The first derivative has (f_i - f_j)/(w_i - w_j) off the diagonal and the Jacobian of f on
+    it; in the limit of equal eigenvalues the quotient is df_i/dw_i - df_i/dw_j.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import loewner as lw
+    >>> def filling(w):
+    ...     e = np.exp(-w)
+    ...     return e / e.sum(axis=-1, keepdims=True)
+    >>> np.trace(lw.spectral_map(np.diag([1.0, 1.0, 3.0]), filling)).round(12)
+    np.float64(1.0)
+    """
+    framework, (a,) = matrices("spectral_map", square=True, a=a)
+    w, parts = hermitian_frame(framework, a)
+    xp = framework.xp
+    n = w.shape[-1]
+    same = same_cluster(xp, w, tolerance(xp, w, n))
+    # how the mean of each cluster moves: the adjoint of tr f(A) as a map of f'
+    identity = diagonal_matrix(xp, xp.zeros_like(w) + 1, w.dtype)
+    nothing = xp.concat([xp.zeros_like(w[..., None, :])] * (1 + DERIVATIVES), axis=-2)
+    (moments,) = framework.call(DataGradient(Jet(), 0), parts[1], nothing, identity)
+    members = xp.astype(same, w.dtype)
+    size = xp.sum(members, axis=-1)
+    shift = xp.sum(members * moments[..., 1, None, :], axis=-1) / size
+    means = w + shift
+
+    y = f(means)
+    framework = _joined(framework, y)
+    xp = framework.xp
+    if tuple(y.shape) != tuple(w.shape):
+        raise ValueError(
+            f"f must map the eigenvalues to as many numbers, but it maps shape {tuple(w.shape)} "
+            f"to {tuple(y.shape)}"
+        )
+    slope = xp.zeros_like(y)
+    if n > 1:
+        # f_i along e_i - e_j, j the nearest other eigenvalue
+        gap = w[..., 1:] - w[..., :-1]
+        edge = xp.zeros_like(w[..., :1]) + xp.inf
+        left = xp.concat([edge, gap], axis=-1) < xp.concat([gap, edge], axis=-1)
+        step = xp.where(left, xp.zeros_like(w) - 1, xp.zeros_like(w) + 1)
+        i = framework.constant(xp.cumulative_sum(xp.zeros_like(w) + 1, axis=-1))
+        row, column = i[..., :, None], i[..., None, :]
+        along = xp.astype(column == row, w.dtype)
+        along = along - xp.astype(column == row + step[..., :, None], w.dtype)
+        each = means[..., None, :] + xp.zeros_like(along)
+        slope = xp.linalg.diagonal(framework.push(f, each, along))
+    single = size[..., None, :] == 1
+    mark = xp.where(single, xp.zeros_like(w[..., None, :]), xp.nan + xp.zeros_like(w[..., None, :]))
+    rows = [(y - slope * shift)[..., None, :], slope[..., None, :]]
+    dtype = rows[0].dtype
+    data = xp.concat([xp.astype(row, dtype) for row in (*rows, mark)], axis=-2)
+    return framework.call(HermitianFunction(Tabulated()), *parts, data)[0]
+
+
+def spectral_projector(a: Array, select: Select, hermitian: bool = True) -> Array:
+    """Projector on the eigenspaces of selected eigenvalues.
+
+    Parameters
+    ----------
+    a : array, shape (..., n, n)
+    select : int, pair of floats, or callable
+        The k lowest eigenvalues (by their real parts); those whose real parts lie in the
+        closed interval (low, high); or those for which a predicate, called with the array of
+        eigenvalues (..., n), returns True.
+    hermitian : bool
+        Whether a is Hermitian; its lower triangle is read. If not, the spectral (oblique)
+        projector is found from the Schur form, which needs SciPy for NumPy and PyTorch
+        arrays, and in JAX a CPU.
+
+    Returns
+    -------
+    array, shape (..., n, n)
+        P with P^2 = P and P a = a P; for a real matrix real, NaN if the selection splits a
+        conjugate pair.
+
+    Raises
+    ------
+    TypeError, numpy.linalg.LinAlgError
+        As `expm`; TypeError for another kind of selection.
+    ValueError
+        If k is negative.
+
+    Notes
+    -----
+    *Differentiable* to every order where the selected eigenvalues are apart from the others,
+    whatever repeats among them, defective eigenvalues too: the condition number is that of
+    the separation. NaN where the selection cuts a cluster of a Hermitian matrix, in the
+    directions that see it.
+
+    References
+    ----------
+    Kato, Perturbation Theory for Linear Operators, II.1; Bai and Demmel, Linear Algebra Appl.
+    186 (1993).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import loewner as lw
+    >>> lw.spectral_projector(np.diag([1.0, 3.0, 1.0]), 2)
+    array([[1., 0., 0.],
+           [0., 0., 0.],
+           [0., 0., 1.]])
+    """
+    chosen = _selection("spectral_projector", select)
+    if not hermitian:
+        return _general("spectral_projector", a, Projector(chosen))
+    framework, (a,) = matrices("spectral_projector", square=True, a=a)
+    w, parts = hermitian_frame(framework, a)
+    c = framework.xp.astype(chosen.mask(framework.xp, w), w.dtype)[..., None, :]
+    return framework.call(HermitianFunction(Cut(Monomial(0))), *parts, c)[0]
+
+
+def _selection(name: str, select: Any) -> Interval | Lowest | Predicate:
+    if callable(select):
+        return Predicate(select)
+    if isinstance(select, (tuple, list)) and len(select) == 2:
+        return Interval(float(select[0]), float(select[1]))
+    if isinstance(select, (int, np.integer)) and not isinstance(select, bool):
+        if select < 0:
+            raise ValueError(f"{name}: the number of eigenvalues must not be negative: {select}")
+        return Lowest(int(select))
+    raise TypeError(
+        f"{name}: select must be a number of eigenvalues, an interval (low, high) or a "
+        f"predicate, not {select!r}"
+    )
+
+
+def spectral_mean(a: Array, select: Select, hermitian: bool = True) -> Array:
+    """Mean of selected eigenvalues, such as those of a cluster.
+
+    Parameters
+    ----------
+    a, select, hermitian
+        As for `spectral_projector`.
+
+    Returns
+    -------
+    array, shape (...)
+        tr(P a)/tr(P), NaN where nothing is selected; real for Hermitian and for real matrices.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.linalg.LinAlgError
+        As `spectral_projector`.
+
+    Notes
+    -----
+    *Differentiable* as `spectral_projector`. The mean of a cluster is well-conditioned where
+    its members are not, in particular at a defective eigenvalue.
+
+    References
+    ----------
+    Kato, Perturbation Theory for Linear Operators, II.2; Bai, Demmel and McKenney, ACM Trans.
+    Math. Softw. 19 (1993).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import loewner as lw
+    >>> lw.spectral_mean(np.diag([1.0, 7.0, 2.0]), 2)
+    np.float64(1.5)
+    """
+    framework, (a,) = matrices("spectral_mean", square=True, a=a)
+    xp = framework.xp
+    p = spectral_projector(a, select, hermitian)
+    mean = xp.sum(xp.sum(p * xp.matrix_transpose(a), axis=-1), axis=-1)
+    rank = xp.sum(xp.linalg.diagonal(framework.constant(p)), axis=-1)
+    mean = mean / rank
+    return real(xp, mean) if hermitian else mean
+
+
+def _general(name: str, a: Any, function: Any) -> Array:
+    framework, (a,) = matrices(name, square=True, a=a)
+    return framework.call(GeneralFunction(function), a)[0]

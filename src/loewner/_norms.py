@@ -1,0 +1,282 @@
+"""Norms, and other sums over a spectrum."""
+
+from __future__ import annotations
+
+import math
+
+from ._arguments import matrices
+from ._functions import jets
+from ._singular import Tall, count, tall_matrix
+from .frameworks import Framework
+from .rules import HermitianFrame, SingularFrame, SpectralSum, WeightedSum
+from .rules.pieces import adjoint, powers_of_two
+from .rules.rule import Array
+from .rules.sums import AbsolutePower, Largest
+
+
+def matrix_norm(a: Array, ord: str | float = "fro") -> Array:
+    """Unitarily invariant norm of a matrix, a function of its singular values.
+
+    Parameters
+    ----------
+    a : array, shape (..., m, n)
+    ord : {"nuc", "fro", 2}
+        The nuclear norm (sum of the singular values), the Frobenius norm, or the spectral norm
+        (the largest), as in `numpy.linalg.matrix_norm`. For the Schatten norm of any
+        exponent see `schatten_norm`.
+
+    Returns
+    -------
+    array, shape (...), real
+
+    Raises
+    ------
+    ValueError
+        If ord is none of these.
+    TypeError, numpy.linalg.LinAlgError
+        As `svd`.
+
+    Notes
+    -----
+    *Differentiable* to every order at repeated singular values, where the norm is. Elsewhere
+    the gradient is an element of the subdifferential that does not depend on the singular
+    vectors the solver chooses: for "nuc" at a matrix that is not of full rank the one of least
+    norm, U_r V_r^H; for 2 where the largest singular value repeats the mean over its
+    cluster.
+
+    Values alone cost one `svdvals`, the gradient one product more.
+
+    References
+    ----------
+    Lewis, J. Convex Anal. 2 (1995); Watson, Linear Algebra Appl. 170 (1992).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import loewner as lw
+    >>> a = np.diag([3.0, 2.0, 0.0])
+    >>> value, pullback = lw.vjp(lambda a: lw.matrix_norm(a, "nuc"), a)
+    >>> pullback(np.array(1.0))[0]
+    array([[1., 0., 0.],
+           [0., 1., 0.],
+           [0., 0., 0.]])
+    """
+    if ord == "nuc":
+        framework, tall = tall_matrix("matrix_norm", a)
+        return _largest(framework, tall, tall.matrix.shape[-1])
+    if ord == "fro":
+        return schatten_norm(a, 2)
+    if isinstance(ord, (int, float)) and ord == 2:
+        return ky_fan_norm(a, 1)
+    raise ValueError(f"matrix_norm: ord must be 'nuc', 'fro' or 2, not {ord!r}")
+
+
+def schatten_norm(a: Array, p: float) -> Array:
+    """Schatten norm: the p-norm of the singular values.
+
+    Parameters
+    ----------
+    a : array, shape (..., m, n)
+    p : float
+        At least 1, or infinity.
+
+    Returns
+    -------
+    array, shape (...), real
+
+    Raises
+    ------
+    ValueError
+        If p is less than 1 or not a number.
+    TypeError, numpy.linalg.LinAlgError
+        As `svd`.
+
+    Notes
+    -----
+    *Differentiable* at every matrix but zero for 1 < p < infinity, to every order where a is of
+    full rank or p is even; at vanishing singular values as often as |s|^p is. p = 1 is the
+    nuclear norm and infinity the spectral norm (`matrix_norm`).
+
+    Examples
+    --------
+    The Hessian of the squared norm for p = 2 is twice the identity, where values repeat as well.
+
+    >>> import numpy as np
+    >>> import loewner as lw
+    >>> e, a = np.ones((2, 2)), np.eye(2)
+    >>> slope = lambda a: lw.jvp(lambda a: lw.schatten_norm(a, 2) ** 2, (a,), (e,))[1]
+    >>> lw.jvp(slope, (a,), (e,))[1].round(12)
+    np.float64(8.0)
+    """
+    if not isinstance(p, (int, float)) or not p >= 1:
+        raise ValueError(f"schatten_norm: p must be at least 1, not {p!r}")
+    if p == 1:
+        return matrix_norm(a, "nuc")
+    if math.isinf(p):
+        return ky_fan_norm(a, 1)
+    framework, tall = tall_matrix("schatten_norm", a)
+    xp = framework.xp
+    # powers of very large or small numbers would leave the range
+    size = xp.abs(framework.constant(tall.matrix))
+    size = xp.max(xp.max(size, axis=-1), axis=-1) if 0 not in size.shape else xp.sum(size)
+    down, up = powers_of_two(xp, size)
+    matrix = tall.matrix * xp.astype(down[..., None, None], tall.matrix.dtype)
+    rule = WeightedSum(SingularFrame(tall.wide), AbsolutePower(float(p)), float(p))
+    (total,) = framework.call(rule, matrix, outputs=1)
+    return up * (xp.sqrt(total) if p == 2 else xp.exp(xp.log(total) / p))
+
+
+def ky_fan_norm(a: Array, k: int) -> Array:
+    """Ky Fan norm: the sum of the k largest singular values.
+
+    Parameters
+    ----------
+    a : array, shape (..., m, n)
+    k : int
+        From 0; all of them are summed for k of min(m, n) and more.
+
+    Returns
+    -------
+    array, shape (...), real
+
+    Raises
+    ------
+    ValueError
+        If k is not a nonnegative integer.
+    TypeError, numpy.linalg.LinAlgError
+        As `svd`.
+
+    Notes
+    -----
+    *Differentiable* to every order where s_k > s_{k+1}; where k cuts a cluster the gradient
+    is the element of the subdifferential that shares the cut equally among its members, and
+    that has no part in vanishing singular values.
+
+    References
+    ----------
+    Overton and Womersley, Math. Program. 62 (1993); Watson, SIMAX 14 (1993).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import loewner as lw
+    >>> lw.ky_fan_norm(np.diag([3.0, 2.0, 1.0]), 2)
+    np.float64(5.0)
+    """
+    k = count("ky_fan_norm", k)
+    framework, tall = tall_matrix("ky_fan_norm", a)
+    return _largest(framework, tall, k)
+
+
+def _largest(framework: Framework, tall: Tall, k: int) -> Array:
+    rule = WeightedSum(SingularFrame(tall.wide), Largest(k, singular=True))
+    return framework.call(rule, tall.matrix, outputs=1)[0]
+
+
+def sum_largest(a: Array, k: int) -> Array:
+    """Sum of the k largest eigenvalues of a Hermitian matrix.
+
+    Parameters
+    ----------
+    a : array, shape (..., n, n)
+        Hermitian; the lower triangle is read.
+    k : int
+        From 0; the trace for k of n and more.
+
+    Returns
+    -------
+    array, shape (...), real
+
+    Raises
+    ------
+    ValueError
+        If k is not a nonnegative integer.
+    TypeError, numpy.linalg.LinAlgError
+        As `eigvalsh`.
+
+    Notes
+    -----
+    *Differentiable* to every order where the k-th and the next eigenvalue differ. Convex: where
+    k cuts a cluster the gradient is the element of the subdifferential that shares the cut
+    equally among its members, P_1 + (k - k_1)/n_c P_c, which does not depend on the basis.
+
+    References
+    ----------
+    Overton and Womersley, Math. Program. 62 (1993), Theorem 3.5.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import loewner as lw
+    >>> value, pullback = lw.vjp(lambda a: lw.sum_largest(a, 2), np.diag([1.0, 2.0, 2.0, 2.0]))
+    >>> np.diag(pullback(np.array(1.0))[0]).round(3)
+    array([0.   , 0.667, 0.667, 0.667])
+    """
+    k = count("sum_largest", k)
+    framework, (a,) = matrices("sum_largest", square=True, a=a)
+    rule = WeightedSum(HermitianFrame(), Largest(k, singular=False))
+    return framework.call(rule, a, outputs=1)[0]
+
+
+def subspace_distance(q1: Array, q2: Array) -> Array:
+    """Grassmann distance of two subspaces: the root of the sum of the squared angles.
+
+    Parameters
+    ----------
+    q1, q2 : arrays, shape (..., n, k)
+        Orthonormal bases, which is not checked.
+
+    Returns
+    -------
+    array, shape (...), real
+        In radians, between 0 and pi/2 sqrt(k).
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    TypeError, numpy.linalg.LinAlgError
+        As `svd`.
+
+    Notes
+    -----
+    The principal angles are those whose sines are the singular values of q2 - q1 q1^H q2, with
+    full relative precision for small angles.
+
+    *Differentiable* up to the fifth order, the square even where the subspaces coincide (the
+    distance itself is not, like any norm), but for angles of pi/2: there is the cut locus.
+
+    References
+    ----------
+    Bjorck and Golub, Math. Comp. 27 (1973); Edelman, Arias and Smith, SIMAX 20 (1998).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import loewner as lw
+    >>> q1 = np.array([[1.0], [0.0]])
+    >>> q2 = np.array([[np.cos(0.3)], [np.sin(0.3)]])
+    >>> lw.subspace_distance(q1, q2).round(12)
+    np.float64(0.3)
+    """
+    framework, (q1, q2) = matrices("subspace_distance", q1=q1, q2=q2)
+    if tuple(q1.shape[-2:]) != tuple(q2.shape[-2:]):
+        raise ValueError(
+            f"subspace_distance: the subspaces must have the same dimensions, but q1 has shape "
+            f"{tuple(q1.shape)} and q2 has shape {tuple(q2.shape)}"
+        )
+    xp = framework.xp
+    sines = q2 - q1 @ (adjoint(xp, q1) @ q2)
+    tall = Tall(framework, sines)
+    s, parts = tall.frame()
+
+    def squared_angle(x: Array) -> Array:
+        angle = xp.asin(xp.where(x < 1, x, xp.zeros_like(x) + 1))
+        return angle * angle
+
+    points = xp.concat([s, xp.zeros_like(s[..., :1])], axis=-1) if len(parts) > 3 else s
+    _, data = jets(framework, squared_angle, points)
+    n = s.shape[-1]
+    even = tall.dilated(parts, data[..., :n], 1.0, data[..., n:])
+    rule = SpectralSum(SingularFrame(tall.wide))
+    return xp.sqrt(framework.call(rule, tall.matrix, s, *parts, even)[0])

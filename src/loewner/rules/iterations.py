@@ -1,0 +1,500 @@
+"""Values of functions of general matrices, and of their derivatives, by products and solutions.
+
+Every function is computed over an algebra that extends the matrices by nilpotent directions,
+
+    f(A + e_1 E_1 + ... + e_k E_k),      e_i e_j = e_j e_i,  e_i^2 = 0,                  (1)
+
+whose coefficient of e_1 ... e_k is the k-th derivative of f at A along E_1, ..., E_k
+(Mathias, SIMAX 17 (1996), writes it as one block triangular matrix; Higham, Functions of
+Matrices (2008), theorem 3.6). An element is a `Jet` of 2^k matrices, and a product of two
+costs 3^k products of matrices, where the block matrix would cost 8^k. Steering (scalings,
+numbers of steps, stopping) reads the value alone, so that derivatives converge with it.
+
+* exp: scaling and squaring with the [13/13] Pade approximant (Higham, SIMAX 26 (2005)). The
+  scaling follows |A^4|^(1/4) and |A^6|^(1/6) in place of |A|, which does not scale nonnormal
+  matrices more than they need (Al-Mohy and Higham, SIMAX 31 (2009), 970).
+* sign: Newton's iteration X <- (X + X^-1)/2, scaled (Higham 2008, section 5.3).
+* square root: the product form of the iteration of Denman and Beavers (Cheng, Higham, Kenney
+  and Laub, SIMAX 22 (2001)) for the value, whose error grows like the condition number of
+  the root; then, for the value and the derivatives alike, Newton's method for X^2 = A, whose
+  step is Sylvester's equation X Z + Z X = A - X^2. That one is again solved by the sign
+  iteration (Roberts, Int. J. Control 32 (1980)).
+* log: square roots until A is near I, then Gauss-Legendre quadrature of
+  log(I + X) = int_0^1 X (I + t X)^-1 dt, which is the [12/12] Pade approximant
+  (Dieci, Morini and Papini, SIMAX 17 (1996); Higham 2008, section 11.4).
+* powers: whole powers by products, the rest by roots or exp(p log A).
+
+Functions with a cut along the negative real axis take the side arg = pi. A complex matrix
+is turned so that the cut falls into the widest gap around it, which needs its eigenvalues;
+for a real one the principal value is not real there, and the result is NaN. Where an
+iteration does not converge, or its result has no correct digit, the result is NaN too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .pieces import diagonal_matrix, powers_of_two, tolerance, total
+from .rule import Array, Solvers
+
+
+class Jet:
+    """An element of the algebra (1): parts[S] belongs to the product of the e_i in S.
+
+    S is a number whose bits are the elements of the set. A part that is zero may be None;
+    the value, parts[0], is not. Parts other than the value may have more leading axes.
+    """
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: list[Array]):
+        self.parts = parts
+
+    @property
+    def value(self) -> Array:
+        return self.parts[0]
+
+    @property
+    def order(self) -> int:
+        return len(self.parts).bit_length() - 1
+
+    def map(self, function: Callable[[Array], Array]) -> Jet:
+        """A linear function applied to every part."""
+        return Jet([None if x is None else function(x) for x in self.parts])
+
+    def __add__(self, other: Jet) -> Jet:
+        return Jet([total(x, y) for x, y in zip(self.parts, other.parts, strict=True)])
+
+    def __sub__(self, other: Jet) -> Jet:
+        return self + -1.0 * other
+
+    def __rmul__(self, factor: Any) -> Jet:
+        return self.map(lambda x: factor * x)
+
+    def __matmul__(self, other: Jet) -> Jet:
+        return Jet([self._product(other, s, 0) for s in range(len(self.parts))])
+
+    def _product(self, other: Jet, whole: int, least: int) -> Array:
+        """Part `whole` of the product; with least = 1, less what the value of self adds."""
+        x, y = self.parts, other.parts
+        return total(
+            *(
+                x[s] @ y[whole ^ s]
+                for s in range(least, len(x))
+                if s | whole == whole and x[s] is not None and y[whole ^ s] is not None
+            )
+        )
+
+    def solve(self, solvers: Solvers, other: Jet) -> Jet:
+        """self^-1 other."""
+        if self.order == 0:
+            return Jet([solvers.solve(self.value, other.value)])
+        return self.divide(solvers.solve(self.value, identity(solvers.xp, self.value)), other)
+
+    def inverse(self, solvers: Solvers) -> Jet:
+        one = constant(identity(solvers.xp, self.value), self.order)
+        return self.divide(solvers.solve(self.value, one.value), one)
+
+    def divide(self, inverse: Array, other: Jet) -> Jet:
+        """self^-1 other, given the inverse of the value of self."""
+        # (x^-1 y)_S = x_0^-1 (y_S - sum over nonempty T in S of x_T (x^-1 y)_{S - T})
+        quotient = Jet([None] * len(self.parts))
+        for s in range(len(self.parts)):
+            known = self._product(quotient, s, 1)
+            rest = total(other.parts[s], None if known is None else -known)
+            quotient.parts[s] = None if rest is None else inverse @ rest
+        return quotient
+
+
+def constant(x: Array, order: int) -> Jet:
+    return Jet([x] + [None] * (2**order - 1))
+
+
+def filled(xp: Any, x: Jet, like: Jet) -> Jet:
+    """x with arrays of zeros for None, to be the state of a loop; like has parts 0 and 1."""
+    zero = None if x.order == 0 else xp.zeros_like(like.parts[1] + x.value)
+    return Jet([zero if p is None else p for p in x.parts])
+
+
+def choose(xp: Any, mask: Array, x: Jet, y: Jet) -> Jet:
+    """x for the matrices of the stack where the mask (...) holds, and y elsewhere."""
+    parts = zip(x.parts, y.parts, strict=True)
+    return Jet([xp.where(mask[..., None, None], p, q) for p, q in parts])
+
+
+def identity(xp: Any, a: Array) -> Array:
+    """The identity matrices of the shape of a."""
+    return diagonal_matrix(xp, xp.zeros_like(a[..., 0]) + 1, a.dtype)
+
+
+def norm(xp: Any, a: Array) -> Array:
+    """The largest sum of a column, (...)."""
+    return xp.max(xp.sum(xp.abs(a), axis=-2), axis=-1)
+
+
+def frobenius(xp: Any, a: Array) -> Array:
+    return xp.sqrt(xp.sum(xp.sum(xp.abs(a) ** 2, axis=-1), axis=-1))
+
+
+def largest(xp: Any, a: Array) -> Array:
+    """The largest entry, (...)."""
+    return xp.max(xp.max(xp.abs(a), axis=-1), axis=-1)
+
+
+def times(xp: Any, c: Array, a: Array) -> Array:
+    """The matrices a (..., n, n), each times its own number c (...)."""
+    return xp.astype(c, a.dtype)[..., None, None] * a
+
+
+def single(xp: Any, a: Array) -> bool:
+    return xp.finfo(a.dtype).bits == 32
+
+
+def exponential(solvers: Solvers, a: Jet) -> Jet:
+    xp = solvers.xp
+    down, up = powers_of_two(xp, largest(xp, a.value))
+    one = xp.zeros_like(up) + 1
+    down, up = xp.where(up > 1, down, one), xp.where(up > 1, up, one)
+    b = a.map(lambda x: times(xp, down, x))  # entries below 2: powers do not overflow
+    b2 = b @ b
+    b4 = b2 @ b2
+    b6 = b4 @ b2
+    squarings = _squarings(solvers, a.order, up, b.value, b4.value, b6.value)
+    scale = xp.pow(2 * one, xp.round(xp.log2(up)) - squarings)
+
+    def scaled(x: Jet, power: int) -> Jet:
+        factor = scale
+        for _ in range(power - 1):
+            factor = factor * scale
+        return x.map(lambda y: times(xp, factor, y))
+
+    c = _PADE
+    x2, x4, x6 = scaled(b2, 2), scaled(b4, 4), scaled(b6, 6)
+    eye = constant(identity(xp, a.value), a.order)
+    odd = x6 @ (c[13] * x6 + c[11] * x4 + c[9] * x2) + c[7] * x6 + c[5] * x4 + c[3] * x2
+    odd = scaled(b, 1) @ (odd + c[1] * eye)
+    even = x6 @ (c[12] * x6 + c[10] * x4 + c[8] * x2) + c[6] * x6 + c[4] * x4 + c[2] * x2
+    even = even + c[0] * eye
+    x = filled(xp, (even - odd).solve(solvers, even + odd), a)
+
+    def unfinished(state):
+        return xp.any(state[0] > 0)
+
+    def square(state):
+        left, *parts = state
+        x = Jet(parts)
+        x = choose(xp, left > 0, x @ x, x)
+        return (left - 1, *x.parts)
+
+    _, *parts = solvers.while_loop(unfinished, square, (squarings, *x.parts))
+    return Jet(parts)
+
+
+def _squarings(
+    solvers: Solvers, order: int, up: Array, b: Array, b4: Array, b6: Array
+) -> Array:
+    """How many times A = up B is halved, (...)."""
+    xp = solvers.xp
+    one = xp.zeros_like(up) + 1
+    size = xp.round(xp.log2(up))
+    first, radius = norm(xp, b), _larger(xp, norm(xp, b4) ** 0.25, norm(xp, b6) ** (1 / 6))
+    first = xp.where(first > 0, first, one)
+    radius = _larger(xp, radius, first * 2.0**-200 if not single(xp, b) else first * 2.0**-60)
+    # |B^j| <= radius^j from j = 4 on; a derivative of B^j meets k powers that may be lower
+    theta = _THETA[min(order, len(_THETA) - 1)]
+    excess = xp.log2(_larger(xp, first / radius, one)) * (order / 26)
+    count = _larger(xp, xp.ceil(size + xp.log2(radius / theta) + excess), 0 * one)
+    most = 9.0 if single(xp, b) else 75.0  # (2^most)^13 does not overflow
+    count = _larger(xp, count, size - most)
+    # Al-Mohy and Higham's (5.1): what rounding makes of the first neglected term, which
+    # may exceed its value by far where |B^j| is far less than |B|^j
+    over = size + xp.log2(first) - count > 2.4
+    row = xp.zeros_like(xp.abs(b[..., :1, :])) + 1
+
+    def going(loop):
+        return xp.any(over & (loop[0] < 27))
+
+    _, row = solvers.while_loop(
+        going, lambda loop: (loop[0] + 1, loop[1] @ xp.abs(b)), (0 * one, row)
+    )
+    term = xp.max(row[..., 0, :], axis=-1) / first
+    over = over & (term > 0)
+    digits = 24 if single(xp, b) else 53
+    neglected = xp.log2(xp.where(over, term, one)) + digits - 116.446
+    more = _larger(xp, xp.ceil(neglected / 26 + size - count), 0 * one)
+    return count + xp.where(over, more, 0 * one)
+
+
+def _larger(xp: Any, x: Array, y: Array) -> Array:
+    return xp.where(x < y, y, x)
+
+
+_THETA = (5.3719, 4.7403, 4.1877, 3.7042, 3.2810)
+"""Up to which radius r13 has a backward error below 2^-53, and its k-th derivative."""
+
+_PADE = tuple(
+    c / 64764752532480000
+    for c in (
+        64764752532480000,
+        32382376266240000,
+        7771770303897600,
+        1187353796428800,
+        129060195264000,
+        10559470521600,
+        670442572800,
+        33522128640,
+        1323241920,
+        40840800,
+        960960,
+        16380,
+        182,
+        1,
+    )
+)
+"""Coefficients of the numerator of r13; Higham (2005), (2.3)."""
+
+
+def converge(
+    solvers: Solvers, state: tuple[Array, ...], step: Callable[..., tuple[Array, ...]]
+) -> tuple[tuple[Array, ...], Array]:
+    """Newton's iteration for the sign of W = state[0], and what goes along with it.
+
+    step(state, inverse, mu) makes the next state with mu W in place of W, which mu brings
+    near its inverse. Also returns for which matrices (...) the iteration has converged.
+    """
+    xp = solvers.xp
+    w = state[0]
+    eye, zero = identity(xp, w), xp.zeros_like(norm(xp, w))
+    # A real part of 2^-j |w| takes j steps. Beyond that many the eigenvalue lies on the
+    # imaginary axis, but for rounding errors, which would decide its sign.
+    most = 20 if single(xp, w) else 40
+
+    def both(x):
+        return xp.sqrt(norm(xp, x)) * xp.sqrt(norm(xp, xp.matrix_transpose(x)))
+
+    def going(loop):
+        left, lost, count = loop[:3]
+        return xp.any((left > 0) & ~lost & (count < most))
+
+    def advance(loop):
+        left, _, count, *old = loop
+        inverse = solvers.solve(old[0], eye)
+        size = norm(xp, inverse)
+        # once near, three steps without scaling square the distance, 1e-2, three times
+        near = (left < 3) | (norm(xp, old[0] - inverse) * size < 1e-2)
+        mu = xp.where(near, zero + 1, xp.sqrt(both(inverse) / both(old[0])))
+        new = step(tuple(old), inverse, mu)
+        done = (left == 0)[..., None, None]
+        new = tuple(xp.where(done, x, y) for x, y in zip(old, new, strict=True))
+        left = xp.where(near & (left > 0), left - 1, left)
+        return (left, ~xp.isfinite(size), count + 1, *new)
+
+    left, lost, _, *found = solvers.while_loop(going, advance, (zero + 3, zero > 0, zero, *state))
+    return tuple(found), (left == 0) & ~lost
+
+
+def _newton_step(xp: Any, w: Array, inverse: Array, mu: Array) -> Array:
+    return times(xp, mu / 2, w) + times(xp, 0.5 / mu, inverse)
+
+
+def or_nan(xp: Any, good: Array, x: Jet, right: Array = True) -> Jet:
+    """x where good (...) holds and, but for the value, right (...); NaN elsewhere."""
+
+    def or_nan_part(part, mask):
+        nan = float("nan") * xp.zeros_like(part)
+        return part if mask is None else xp.where(mask[..., None, None], part, nan)
+
+    value, *parts = x.parts
+    return Jet(
+        [
+            or_nan_part(value, good),
+            *(None if p is None else or_nan_part(p, good & right) for p in parts),
+        ]
+    )
+
+
+def sign(solvers: Solvers, a: Jet) -> Jet:
+    xp = solvers.xp
+    one = constant(identity(xp, a.value), a.order)
+
+    def step(parts, inverse, mu):
+        x = Jet(list(parts))
+        y = x.divide(inverse, one)
+        return tuple(_newton_step(xp, p, q, mu) for p, q in zip(x.parts, y.parts, strict=True))
+
+    parts, good = converge(solvers, tuple(filled(xp, a, a).parts), step)
+    return or_nan(xp, good, Jet(list(parts)))
+
+
+def sylvester(
+    solvers: Solvers, x: Array, rhs: tuple[Array, ...]
+) -> tuple[tuple[Array, ...], Array]:
+    """Z with X Z + Z X = R for each R; the spectrum of X lies in the right half-plane.
+
+    sign [X R; 0 -X] = [I 2Z; 0 -I]; Roberts (1980).
+    """
+    xp = solvers.xp
+
+    def step(state, inverse, mu):
+        w, *rs = state
+        rs = (_newton_step(xp, r, inverse @ r @ inverse, mu) for r in rs)
+        return _newton_step(xp, w, inverse, mu), *rs
+
+    (_, *found), good = converge(solvers, (x, *rhs), step)
+    return tuple(z / 2 for z in found), good
+
+
+def square_root(solvers: Solvers, a: Jet) -> Jet:
+    """The principal square root of A without eigenvalues on the negative real axis."""
+    xp = solvers.xp
+    eye = identity(xp, a.value)
+
+    def step(state, inverse, mu):
+        # Cheng, Higham, Kenney and Laub (2001), (3.4); mu is their mu_k^2
+        m, x = state
+        x = times(xp, xp.sqrt(mu) / 2, x @ (eye + times(xp, 1 / mu, inverse)))
+        return (eye + _newton_step(xp, m, inverse, mu)) / 2, x
+
+    (_, value), good = converge(solvers, (a.value, a.value), step)
+    x = filled(xp, constant(value, a.order), a)
+    right = good[None, ...] if a.order == 0 else norm(xp, xp.stack(x.parts[1:])) >= 0
+
+    def unfinished(loop):
+        return xp.any(loop[0] <= a.order)
+
+    def improve(loop):
+        """Newton's method; the j-th time, parts of order j become right, later polished."""
+        count, good, right, *parts = loop
+        x = Jet(parts)
+        r = a - x @ x
+        rs = (r.value,) if a.order == 0 else (r.value, xp.stack(r.parts[1:]))
+        (z, *zs), solved = sylvester(solvers, x.value, rs)
+        value = x.value + z
+        better = norm(xp, a.value - value @ value) <= norm(xp, r.value)
+        value = xp.where(better[..., None, None], value, x.value)
+        # the last correction estimates the error
+        good = good & solved & (norm(xp, z) <= 0.1 * norm(xp, value))
+        if a.order:
+            rest = xp.stack(x.parts[1:]) + zs[0]
+            right = norm(xp, zs[0]) <= 0.1 * norm(xp, rest)
+            return count + 1, good, right, value, *(rest[s, ...] for s in range(len(parts) - 1))
+        return count + 1, good, right, value
+
+    count = xp.zeros_like(norm(xp, value))
+    _, good, right, *parts = solvers.while_loop(unfinished, improve, (count, good, right, *x.parts))
+    return or_nan(xp, good, Jet(parts), xp.all(right, axis=0))
+
+
+def logarithm(solvers: Solvers, a: Jet) -> Jet:
+    """The principal logarithm of A without eigenvalues on the negative real axis."""
+    xp = solvers.xp
+    eye = constant(identity(xp, a.value), a.order)
+    x = filled(xp, a, a)
+    zero = xp.zeros_like(norm(xp, a.value))
+
+    def far(value):
+        return norm(xp, value - eye.value) > 0.5
+
+    def going(loop):
+        return xp.any(far(loop[1]) & (loop[0] < 64))
+
+    def advance(loop):
+        roots, *parts = loop
+        x = Jet(parts)
+        more = far(x.value)
+        x = choose(xp, more, square_root(solvers, x), x)
+        return (roots + xp.astype(more, roots.dtype), *x.parts)
+
+    roots, *parts = solvers.while_loop(going, advance, (zero, *x.parts))
+    x = Jet(parts) - eye
+    # x (I + t x)^-1 at all nodes t at once, along a first axis
+    axes = (None,) * (parts[-1].ndim - a.value.ndim)
+    x.parts[0] = x.value[(*axes, ...)]
+    t = xp.stack([node + xp.zeros_like(x.value[..., :1, :1]) for node in _NODES])
+    weight = xp.stack([w + xp.zeros_like(x.value[..., :1, :1]) for w in _WEIGHTS])
+    terms = (eye + x.map(lambda y: t * y)).solve(solvers, x.map(lambda y: 0 * t + y))
+    out = terms.map(lambda y: xp.sum(weight * y, axis=0))
+    out.parts[0] = xp.reshape(out.value, a.value.shape)
+    scale = xp.pow(zero + 2, roots)
+    return or_nan(xp, roots < 64, out.map(lambda p: times(xp, scale, p)))
+
+
+_NODES = (
+    0.009219682876640374655,
+    0.04794137181476257166,
+    0.1150486629028476565,
+    0.2063410228566912764,
+    0.3160842505009099031,
+    0.4373832957442655423,
+)
+_WEIGHTS = (
+    0.0235876681932559136,
+    0.05346966299765921548,
+    0.08003916427167311317,
+    0.1015837133615329609,
+    0.1167462682691774044,
+    0.1245735229067013925,
+)
+"""The nodes of Gauss and Legendre on [0, 1], 12 with their images, and their weights."""
+_NODES, _WEIGHTS = _NODES + tuple(1 - t for t in _NODES), 2 * _WEIGHTS
+
+
+def power(solvers: Solvers, a: Jet, p: float) -> Jet:
+    """A^p, as a whole power by products and the rest, of at most 1/2, by roots."""
+    whole = int(p + 0.5 if p > 0 else p - 0.5)
+    rest = p - whole
+    factors = []
+    if rest == 0.5:
+        factors.append(square_root(solvers, a))
+    elif rest == -0.5:
+        factors.append(square_root(solvers, a).inverse(solvers))
+    elif rest:
+        factors.append(exponential(solvers, rest * logarithm(solvers, a)))
+    square = a if whole > 0 or not whole else a.inverse(solvers)
+    left = abs(whole)
+    while left:
+        if left % 2:
+            factors.append(square)
+        left //= 2
+        square = square @ square if left else square
+    if not factors:
+        return constant(identity(solvers.xp, a.value), a.order)
+    out = factors[0]
+    for factor in factors[1:]:
+        out = out @ factor
+    return out
+
+
+def turned(solvers: Solvers, a: Jet) -> tuple[Jet, Array]:
+    """exp(-i phi) A and phi (...), with the cut in the middle of the gap of the arguments.
+
+    Eigenvalues that are on the cut but for rounding errors count as arg = pi. phi is zero
+    for a real matrix, and where no eigenvalue is near the cut.
+    """
+    xp, x = solvers.xp, a.value
+    if not xp.isdtype(x.dtype, "complex floating"):
+        return a, xp.zeros_like(norm(xp, x))
+    w = solvers.eigvals(x)
+    size = xp.abs(w)
+    there = size > 0
+    angle = xp.atan2(xp.imag(w), xp.real(w))
+    error = tolerance(xp, w, w.shape[-1]) / xp.where(there, size, 0 * size + 1)
+    known = there & (error < 0.1)
+    cut = known & (PI - xp.abs(angle) <= error)
+    far = 0 * size + PI
+    above = xp.min(xp.where(cut, 0 * far, xp.where(known, PI - angle, far)), axis=-1)
+    below = xp.min(xp.where(known & ~cut, PI + angle, far), axis=-1)
+    near = (above < 0.5) | (below < 0.5)
+    phi = xp.where(near, (below - above) / 2, 0 * above)
+    return a.map(lambda y: times(xp, phase(xp, -phi, y), y)), phi
+
+
+PI = 3.141592653589793
+
+
+def phase(xp: Any, phi: Array, like: Array) -> Array:
+    """exp(i phi); 1 if like is real."""
+    if not xp.isdtype(like.dtype, "complex floating"):
+        return 0 * phi + 1
+    return xp.astype(xp.cos(phi), like.dtype) + 1j * xp.astype(xp.sin(phi), like.dtype)

@@ -1,0 +1,97 @@
+"""A = W H V^H with V held fixed, W^H W = I and H Hermitian: the polar decomposition.
+
+V are the right singular vectors at the value of A (m, n), m >= n, and do not turn, so that
+H is diagonal in value. With X = W^H dA V,
+
+    Omega H + H Omega = X - X^H,        K H = dA V - W X,
+    dW = W Omega + K,                   dH = herm(X - Omega H).                           (1)
+
+Of two singular values only their sum is divided by, which is why the orthogonal factor is
+smooth where they repeat, and, for real square A, where one of them vanishes. Adjoint: with
+Omega* = W^H W* - herm(H*) H, Y the solution of the first equation for it, and K* that of
+the second for W*,
+
+    X* = Y - Y^H + herm(H*) - W^H K*,        A* = (W X* + K*) V^H.                        (2)
+
+The rotation is that of the nearest W of determinant one: the last column of U and the last
+singular value change their sign where det(U V^H) = -1.
+
+Higham, Functions of Matrices (2008), chapter 8; Kenney and Laub, SIMAX 12 (1991), for the
+condition number; Kabsch, Acta Cryst. A 32 (1976), and Umeyama, IEEE PAMI 13 (1991), for
+the rotation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from .pieces import adjoint, diagonal_matrix, herm, positions, tolerance, total
+from .rule import Array, Ops, Rule
+from .sylvester import RightDivision, Sylvester
+
+
+@dataclasses.dataclass(frozen=True)
+class Polar(Rule):
+    """(W, H, V) of a tall A: W (..., m, n), H and V (..., n, n); A = W H V^H.
+
+    W is the orthonormal factor in the frame V: that of A itself is W V^H. `wide` says that
+    the solver is to be handed A^H, `rotation` that det(W V^H) = 1 is wanted (A real, square).
+    """
+
+    rotation: bool = False
+    wide: bool = False
+
+    def evaluate(self, solvers, inputs, outputs=None):
+        (a,) = inputs
+        xp = solvers.xp
+        u, s, vh = solvers.svd(adjoint(xp, a) if self.wide else a, False)
+        u, v = (adjoint(xp, vh), u) if self.wide else (u, adjoint(xp, vh))
+        if self.rotation and s.shape[-1]:
+            negative = (xp.linalg.det(u) * xp.linalg.det(v))[..., None] < 0
+            i = positions(xp, s)
+            flip = xp.where(negative & (i == s.shape[-1]), xp.zeros_like(s) - 1, xp.zeros_like(s) + 1)
+            u, s = u * flip[..., None, :], s * flip
+        return u, diagonal_matrix(xp, s, v.dtype), v
+
+    @staticmethod
+    def _masks(ops: Ops, w: Array, h: Array) -> tuple[Array, Array]:
+        """Pairs whose singular values both vanish, (..., n, n), and those that do, (..., n)."""
+        xp = ops.xp
+        s = ops.constant(xp.linalg.diagonal(h))
+        s = xp.real(s) if xp.isdtype(s.dtype, "complex floating") else s
+        tau = tolerance(xp, s, w.shape[-2])
+        return xp.abs(s[..., :, None] + s[..., None, :]) <= tau[..., None], xp.abs(s) <= tau
+
+    def jvp(self, ops, inputs, outputs, tangents):
+        w, h, v = outputs
+        (da,) = tangents
+        xp = ops.xp
+        pairs, zero = self._masks(ops, w, h)
+        y = da @ ops.constant(v)
+        x = adjoint(xp, w) @ y  # X = W^H dA V
+        (omega,) = ops.solve(Sylvester(), (pairs,), (-h, h), (x - adjoint(xp, x),))
+        dw = w @ omega
+        if w.shape[-2] > w.shape[-1]:
+            dw = dw + ops.solve(RightDivision(), (zero,), (h,), (y - w @ x,))[0]
+        return dw, herm(xp, x - omega @ h), xp.zeros_like(v)
+
+    def vjp(self, ops, inputs, outputs, cotangents, wanted):
+        w, h, v = outputs
+        gw, gh, _ = cotangents
+        xp = ops.xp
+        pairs, zero = self._masks(ops, w, h)
+        gx, outer = [], None
+        turn = [] if gw is None else [adjoint(xp, w) @ gw]
+        if gh is not None:
+            gh = herm(xp, gh)
+            turn.append(-gh @ h)
+            gx.append(gh)
+        if turn:
+            (y,) = ops.solve(Sylvester(), (pairs,), (-h, h), (total(*turn),), adjoint=True)
+            gx.append(y - adjoint(xp, y))
+        if gw is not None and w.shape[-2] > w.shape[-1]:
+            (outer,) = ops.solve(RightDivision(), (zero,), (h,), (gw,), adjoint=True)
+            gx.append(-(adjoint(xp, w) @ outer))
+        if not gx:
+            return (xp.zeros_like(w) @ adjoint(xp, ops.constant(v)),)
+        return (total(w @ total(*gx), outer) @ adjoint(xp, ops.constant(v)),)

@@ -1,0 +1,198 @@
+"""A = (U C + K) V^H with U and V held fixed: functions of singular values.
+
+The frames are those of the singular vectors at the value of A (m, n), m >= n, and do not
+turn. The core C = U^H A V is diagonal in value, K, the part of A V outside the span of U,
+is zero in value, and they carry all of the derivative:
+
+    dC = U^H dA V,      dK = dA V - U dC,      A* = (U C* + K* - U U^H K*) V^H.           (1)
+
+U f(S) V^H with f odd is the upper right block of f of the Hermitian dilation [0 A; A^H 0],
+whose eigenvalues are s, -s and 0. In its frame (u, v)/sqrt 2, (u, -v)/sqrt 2 and the rest,
+
+    B = [ herm C   -skew C   K^H/sqrt 2 ]
+        [ skew C   -herm C  -K^H/sqrt 2 ],                                                (2)
+        [ K/sqrt 2 -K/sqrt 2     0      ]
+
+it is F_0(B), and its derivatives are the operator integrals of B, with f[s_i, s_j] on the
+Hermitian part of dC, f[s_i, -s_j] on its skew part and f[s_j, 0] on dK.
+
+Noferini, SIMAX 38 (2017); Hawkins and Ben-Israel, Linear Multilinear Algebra 1 (1973).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from .operator_integral import DataGradient, OperatorIntegral
+from .pieces import adjoint, conj, diagonal_matrix, herm, real, skew, total
+from .rule import Array, Arrays, Ops, Rule, Solvers
+from .symbols import Symbol
+
+
+@dataclasses.dataclass(frozen=True)
+class SingularFrame(Rule):
+    """(s, U, V, C[, K]) of a tall A; s, U and V are constants, and K only if m > n.
+
+    `wide` says that the solver is to be handed A^H, as for `Svd`.
+    """
+
+    wide: bool = False
+
+    def values(self, solvers: Solvers, a: Array) -> Array:
+        return solvers.svdvals(adjoint(solvers.xp, a) if self.wide else a)
+
+    copies = 2
+    """Each singular value is twice an eigenvalue of the dilation, up to sign."""
+
+    def function(self, symbol: Symbol) -> Rule:
+        return SingularFunction(symbol)
+
+    def operator(self, xp: Any, parts: Arrays) -> Arrays:
+        """The dilation, as operator integrals take it, from U, V, C[, K]."""
+        return _dilation(xp, parts[2:])
+
+    def evaluate(self, solvers, inputs, outputs=None):
+        (a,) = inputs
+        xp = solvers.xp
+        m, n = a.shape[-2:]
+        u, s, vh = solvers.svd(adjoint(xp, a) if self.wide else a, False)
+        u, v = (adjoint(xp, vh), u) if self.wide else (u, adjoint(xp, vh))
+        c = diagonal_matrix(xp, s, v.dtype)
+        return (s, u, v, c) if m == n else (s, u, v, c, xp.zeros_like(a))
+
+    def jvp(self, ops, inputs, outputs, tangents):
+        s, u, v, _, *k = outputs
+        (da,) = tangents
+        xp = ops.xp
+        u, v = ops.constant(u), ops.constant(v)
+        y = da @ v
+        dc = adjoint(xp, u) @ y
+        dk = [y - u @ dc] if k else []
+        return xp.zeros_like(s), xp.zeros_like(u), xp.zeros_like(v), dc, *dk
+
+    def vjp(self, ops, inputs, outputs, cotangents, wanted):
+        _, u, v, c, *k = outputs
+        gc, gk = cotangents[3], (cotangents[4] if k else None)
+        xp = ops.xp
+        u, v = ops.constant(u), ops.constant(v)
+        if gk is not None:
+            gc = total(gc, -(adjoint(xp, u) @ gk))
+        inner = u @ (xp.zeros_like(c) if gc is None else gc)
+        return (total(inner, gk) @ adjoint(xp, v),)
+
+
+@dataclasses.dataclass(frozen=True)
+class SingularFunction(Rule):
+    """U f(S) V^H, f odd, from U, V, C[, K] and the data of the symbol at (s, -s, 0).
+
+    Data (..., d, 2n), or (..., d, 2n + 1) where there is K.
+    """
+
+    symbol: Symbol
+    needs_inputs = True
+    linear = True
+
+    def _split(self, flat: Arrays) -> tuple[Array, Array, Arrays, Arrays]:
+        """U, V, the core (C[, K]) and the data."""
+        u, v, *core = flat
+        d = len(core) - int(self.symbol.data)
+        return u, v, tuple(core[:d]), tuple(core[d:])
+
+    def evaluate(self, solvers, inputs, outputs=None):
+        u, v, core, data = self._split(inputs)
+        xp = solvers.xp
+        s = real(xp, xp.linalg.diagonal(core[0]))
+        x = xp.concat([s, -s, xp.zeros_like(s[..., :1])] if len(core) > 1 else [s, -s], axis=-1)
+        points = self.symbol.points(xp, x, *(data or [None]))
+        f = self.symbol.value(xp, points)[..., : s.shape[-1]]
+        return ((u * xp.astype(f, u.dtype)[..., None, :]) @ adjoint(xp, v),)
+
+    def jvp(self, ops, inputs, outputs, tangents):
+        u, v, core, data = self._split(inputs)
+        _, _, dcore, ddata = self._split(tangents)
+        xp, terms = ops.xp, []
+        if any(x is not None for x in dcore):
+            dcore = tuple(
+                xp.zeros_like(x) if d is None else d for x, d in zip(core, dcore, strict=True)
+            )
+            rule = OperatorIntegral(self.symbol, 1, len(core) > 1)
+            moved = ops.call(rule, *_dilation(xp, core), *data, *_dilation(xp, dcore))
+            inner, outer = _block(xp, moved)
+            terms.append(total(u @ inner, outer) @ adjoint(xp, v))
+        if ddata and ddata[0] is not None:
+            terms += ops.call(self, u, v, *core, ddata[0])
+        return (total(*terms),) if terms else (xp.zeros_like(outputs[0]),)
+
+    def vjp(self, ops, inputs, outputs, cotangents, wanted):
+        u, v, core, data = self._split(inputs)
+        _, _, want_core, want_data = self._split(tuple(wanted))
+        (g,) = cotangents
+        xp = ops.xp
+        b, rest = _dilation(xp, core), len(core) > 1
+        gv = g @ v
+        g = _block_adjoint(xp, adjoint(xp, u) @ gv, gv if rest else None)
+        gcore: Arrays = (None,) * len(core)
+        gdata: Arrays = (None,) * len(data)
+        if any(want_core):
+            columns = [conj(xp, x) for x in data]
+            found = ops.call(OperatorIntegral(self.symbol, 1, rest), *b, *columns, *g)
+            gcore = _dilation_adjoint(xp, found)
+        if data and want_data[0]:
+            gdata = ops.call(DataGradient(self.symbol, 0, rest), *b, *data, *g)
+        return (None, None, *gcore, *gdata)
+
+
+def _dilation(xp: Any, core: Arrays) -> Arrays:
+    """(2) in its parts: explicit, rest from explicit, explicit from rest."""
+    c = core[0]
+    h, k = herm(xp, c), skew(xp, c)
+    explicit = xp.concat(
+        [xp.concat([h, -k], axis=-1), xp.concat([k, -h], axis=-1)],
+        axis=-2,
+    )
+    if len(core) == 1:
+        return (explicit,)
+    out = core[1] / math.sqrt(2)
+    out = xp.concat([out, -out], axis=-1)
+    return explicit, out, adjoint(xp, out)
+
+
+def _quarters(x: Array) -> tuple[Array, Array, Array, Array]:
+    n = x.shape[-1] // 2
+    return x[..., :n, :n], x[..., :n, n:], x[..., n:, :n], x[..., n:, n:]
+
+
+def _dilation_adjoint(xp: Any, g: Arrays) -> Arrays:
+    """The adjoint of `_dilation` as a real-linear map."""
+    pp, pm, mp, mm = _quarters(g[0])
+    gc = herm(xp, pp - mm) + skew(xp, mp - pm)
+    if len(g) == 1:
+        return (gc,)
+    n = pp.shape[-1]
+    out = g[1] + adjoint(xp, g[2])
+    return gc, (out[..., :n] - out[..., n:]) / math.sqrt(2)
+
+
+def _block(xp: Any, f: Arrays) -> tuple[Array, Array]:
+    """From F in the frame of the dilation, U^H X V and the part of X V outside U."""
+    pp, pm, mp, mm = _quarters(f[0])
+    n = pp.shape[-1]
+    inner = (pp - pm + mp - mm) / 2
+    outer = (f[1][..., :n] - f[1][..., n:]) / math.sqrt(2) if len(f) > 1 else None
+    return inner, outer
+
+
+def _block_adjoint(xp: Any, g: Array, outer: Array) -> Arrays:
+    """The adjoint of `_block`."""
+    g = g / 2
+    explicit = xp.concat(
+        [xp.concat([g, -g], axis=-1), xp.concat([g, -g], axis=-1)],
+        axis=-2,
+    )
+    if outer is None:
+        return (explicit,)
+    outer = outer / math.sqrt(2)
+    outer = xp.concat([outer, -outer], axis=-1)
+    return explicit, outer, xp.zeros_like(adjoint(xp, outer))
