@@ -1,4 +1,4 @@
-"""The picture: all errors on one scale, and two of the gradients drawn on their molecules."""
+"""The picture: all errors on one scale, two gradients on their molecules, and the loops."""
 
 from __future__ import annotations
 
@@ -16,29 +16,47 @@ import matplotlib.pyplot as plt
 from matplotlib.collections import LineCollection
 from matplotlib.colors import TwoSlopeNorm
 
-from .problems import bonds, carbons, problems
+import loewner as lw
+
+from .loops import LOOPS, WAYS
+from .problems import bonds, carbons, copies, on_carbons, problems
 from .routes import ROUTES
 
 # Okabe and Ito's colours, which do not rely on telling red from green
 BLUE, ORANGE, VERMILION, PURPLE, GREY = "#0072B2", "#E69F00", "#D55E00", "#CC79A7", "#666666"
+GREEN = "#009E73"
 STYLES = {
     "jnp.linalg": dict(color=ORANGE, marker="s"),
     "torch.linalg": dict(color=VERMILION, marker="^"),
     "autograd.numpy.linalg": dict(color=PURPLE, marker="D"),
 }
 LOEWNER = dict(color=BLUE, marker="o")
+# for the ways through a loop, in their order
+COURSES = (
+    dict(color=BLUE, lw=3.5),
+    dict(color=BLUE, marker="o", ms=6, mfc="white", ls="", markevery=0.1),
+    dict(color=VERMILION, lw=1.5, marker="x", ms=10, mew=2.5, zorder=4),
+    dict(color=ORANGE, lw=1.5, marker="+", ms=13, mew=2.5, zorder=4),
+    dict(color=GREEN, lw=1.8, ls="-."),
+    dict(color=PURPLE, lw=1.5, ls="--"),
+    dict(color="black", lw=1.2, ls=":"),
+)
 NAN, RAISES = 3e2, 3e5  # abscissae of the two columns beyond the scale
 
 
-def draw(results: Mapping[str, Sequence[Any]], path: Path) -> None:
+def draw(
+    results: Mapping[str, Sequence[Any]], courses: Mapping[str, Sequence[Any]], path: Path
+) -> None:
     plt.rcParams.update({"font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left"})
-    figure = plt.figure(figsize=(13, 8), layout="constrained")
-    parts: Any = figure.subfigures(1, 2, width_ratios=[2.1, 1])
-    left, right = parts
+    figure = plt.figure(figsize=(13, 12.5), layout="constrained")
+    parts: Any = figure.subfigures(2, 1, height_ratios=[2.3, 1])
+    above, below = parts
+    left, right = above.subfigures(1, 2, width_ratios=[2.1, 1])
     errors(left.subplots(), results)
     top, bottom = right.subplots(2, 1, height_ratios=[1.5, 1])
     fullerene(top, results["C60: bond order"])
     methane(bottom, results["Methane: overlap population"])
+    descents(below, courses)
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=150)
     plt.close(figure)
@@ -176,3 +194,75 @@ def methane(ax: Any, outcomes: Sequence[Any]) -> None:
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.set_xlabel("derivative of the overlap population of C-H 1, per Å")
     ax.set_title(f"CH4: stretching another bond, equal by symmetry\n{verdicts(outcomes)}")
+
+
+def descents(figure: Any, courses: Mapping[str, Sequence[Any]]) -> None:
+    """The losses in the loops; a cross where the gradient is NaN."""
+    axes = figure.subplots(1, len(LOOPS))
+    for ax, loop in zip(axes, LOOPS, strict=True):
+        descent(ax, loop, courses[loop.problem])
+        if not loop.batch:
+            found = courses[loop.problem][0]
+            superposed(ax.inset_axes((0.5, 0.42, 0.5, 0.58)), problems()[loop.problem].x, found.x)
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper left", ncols=len(WAYS), frameon=False)
+
+
+def descent(ax: Any, loop: Any, courses: Sequence[Any]) -> None:
+    broken = {w.name: c.losses for w, c in zip(WAYS, courses, strict=True) if np.isnan(c.end)}
+    for way, style, found in zip(WAYS, COURSES, courses, strict=True):
+        if style.get("marker") in ("x", "+"):
+            style = style | (dict(markevery=[-1]) if way.name in broken else dict(marker=""))
+        block = 10 if loop.batch and way.name not in broken else 1
+        losses = found.losses.reshape(-1, block).mean(1)
+        steps = block * np.arange(len(losses)) + (block + 1) / 2
+        ax.plot(steps, losses, label=way.name, **style)
+    for row, (name, losses) in enumerate(broken.items()):
+        ax.annotate(
+            f"{name}: NaN at step {len(losses)}",
+            (len(losses), losses[-1]),
+            xytext=(11, 14 - 12 * row),
+            textcoords="offset points",
+        )
+    ends = {w.name: c.end for w, c in zip(WAYS, courses, strict=True)}
+    said = f"loewner {ends['loewner, PyTorch']:.3f}, detached {ends['torch, detached']:.3f}"
+    where = "on images kept back" if loop.batch else "at the end"
+    ax.set_title(f"{loop.problem}\n{where}: {said}")
+    ax.set_xscale("linear" if loop.batch else "log")
+    bottom, top = ax.get_ylim()
+    ax.set_ylim(bottom, top + 0.25 * (top - bottom))
+    ax.set_xlabel("step of Adam, in float32")
+    ax.set_ylabel(loop.quantity)
+    ax.grid(axis="y", color="#dddddd", lw=0.6)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def superposed(ax: Any, start: np.ndarray, end: np.ndarray) -> None:
+    """The copies on the molecule as it starts, with its hydrogens at the end."""
+
+    def on_start(q):
+        r, t = lw.align(start, q, on_carbons(start))
+        return (q - t[..., None, :]) @ r
+
+    n = len(start) // 2
+    view = projection(np.array([0.5, 0.3, 0.8]), np.array([0.0, 1.0, 0.0]))[:2]
+    pairs = bonds(start)
+    ax.add_collection(LineCollection(list((start @ view.T)[pairs]), colors="#b0b0b0", linewidths=3))
+    for atoms, style in (
+        (on_start(copies(start))[:, n:], dict(color=ORANGE, ms=1.5, label="copies")),
+        (start[n:], dict(color="white", mec=GREY, ms=5, label="H, start")),
+        (on_start(end.astype(float))[n:], dict(color=BLUE, ms=5, label="end")),
+    ):
+        ax.plot(*(atoms.reshape(-1, 3) @ view.T).T, ls="", marker="o", **style)
+    ax.set_aspect("equal")
+    ax.axis("off")
+    ax.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.06),
+        ncols=3,
+        frameon=False,
+        fontsize=8,
+        handletextpad=0,
+        columnspacing=0.5,
+    )

@@ -10,6 +10,7 @@ what the decomposition returns.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,6 +19,8 @@ import networkx as nx
 import numpy as np
 from ase.build import molecule
 from sklearn.datasets import load_diabetes, load_digits, load_iris
+
+from .textbook import transposed
 
 Array = Any
 
@@ -30,6 +33,8 @@ class Linalg(Protocol):
     def eigvalsh(self, a: Array) -> Array: ...
     def eig(self, a: Array) -> Any: ...
     def eigvals(self, a: Array) -> Array: ...
+    def align(self, p: Array, q: Array, weights: Array) -> Any: ...
+    def sqrtm(self, a: Array, hermitian: bool = True) -> Array: ...
 
 
 @dataclass(frozen=True)
@@ -375,6 +380,116 @@ def ring_normal() -> Problem:
     )
 
 
+# --- parts of optimisation loops -----------------------------------------------------------
+
+
+def copies(positions: np.ndarray) -> np.ndarray:
+    """Sixteen copies of C_n H_n, turned and shifted at random; the first of a planar one mirrored.
+
+    The hydrogens are displaced, by the same in all copies, and by noise. The carbons have the
+    frame of the molecule itself, as builders and the refinement of rigid groups leave it.
+    """
+    rng = np.random.default_rng(0)
+    carbons, hydrogens = np.split(positions, 2)
+    moved = hydrogens + 0.3 * rng.standard_normal(hydrogens.shape)
+    noisy = moved + 0.08 * rng.standard_normal((16, *moved.shape))
+    out = np.concatenate([np.tile(carbons, (16, 1, 1)), noisy], axis=1)
+    if not carbons[:, 2].any():
+        out[0] *= [-1, 1, 1]
+    turn = np.linalg.qr(rng.standard_normal((16, 3, 3)))[0]
+    turn *= np.linalg.det(turn)[:, None, None]
+    return out @ turn + 3 * rng.standard_normal((16, 1, 3))
+
+
+def on_carbons(positions: np.ndarray) -> np.ndarray:
+    """Weights for an alignment by the carbons, the first half of the atoms."""
+    return np.repeat([1.0, 0.0], len(positions) // 2)
+
+
+def superposition(name: str, story: str, positions: np.ndarray) -> Problem:
+    """Hydrogens drawn to where they are in copies, once their carbons lie on each other.
+
+    Springs hold the molecule together. What draws a hydrogen turns the frame of carbons
+    the other way, through the alignment.
+    """
+    n = len(positions)
+    measured = copies(positions)
+    ends = np.argwhere(np.triu(np.linalg.norm(positions[:, None] - positions, axis=-1) < 2.8, 1))
+    difference = np.eye(n)[ends[:, 0]] - np.eye(n)[ends[:, 1]]
+    lengths = np.linalg.norm(difference @ positions, axis=-1)
+    constants = measured, on_carbons(positions), difference, lengths
+
+    def loss(xp, la, x):
+        data, weights, springs, rest = (xp.asarray(c, dtype=x.dtype) for c in constants)
+        r, t = la.align(x, data, weights)
+        miss = x[n // 2 :] @ transposed(r) + t[:, None, :] - data[:, n // 2 :]
+        spring = springs @ x
+        strain = xp.sqrt(xp.sum(spring * spring, -1)) - rest
+        return xp.sum(miss * miss) / len(measured) + xp.sum(strain * strain)
+
+    return Problem(name, "align", story, positions, loss)
+
+
+def superposed_benzene() -> Problem:
+    # a hexagon to all digits, where the positions in ase have six
+    radii = np.linalg.norm(molecule("C6H6").positions, axis=1)
+    angle = np.arange(6) * np.pi / 3
+    hexagon = np.stack([np.cos(angle), np.sin(angle), 0 * angle], axis=1)
+    return superposition(
+        "Benzene: superposition",
+        "misfit of H to 16 noisy copies laid on by C, one of them mirrored; by atom positions",
+        np.concatenate([radii[0] * hexagon, radii[6] * hexagon]),
+    )
+
+
+def superposed_cubane() -> Problem:
+    cube = np.array(list(itertools.product([-0.5, 0.5], repeat=3)))
+    return superposition(
+        "Cubane: superposition",
+        "the same for C8H8 (C-C 1.57, C-H 1.10 Å), with three equal singular values",
+        np.concatenate([1.57 * cube, (1.57 + 2.20 / np.sqrt(3)) * cube]),
+    )
+
+
+def pooling() -> Problem:
+    images, labels = load_digits(return_X_y=True)
+    images = images.reshape(-1, 8, 8) / 16
+    windows = np.lib.stride_tricks.sliding_window_view(images, (3, 3), axis=(1, 2))
+    patches = windows.reshape(len(images), 36, 9)
+    one_hot = np.eye(10)[labels]
+    channels = 32
+    upper = np.triu_indices(channels)
+    split = 9 * channels
+    rng = np.random.default_rng(0)
+    filters = 0.3 * rng.standard_normal(split)
+    classifier = 0.1 * rng.standard_normal(len(upper[0]) * 10)
+
+    # some filters are dark on both of these images, which leaves 1e-4 as a repeated eigenvalue
+    some = np.array([8, 20])
+
+    def loss(xp, la, x, chosen=some):
+        image, label, unit = (
+            xp.asarray(c, dtype=x.dtype) for c in (patches, one_hot, 1e-4 * np.eye(channels))
+        )
+        image, label = image[chosen], label[chosen]
+        h = image @ x[:split].reshape(9, channels)
+        h = (h + xp.abs(h)) / 2
+        h = h - xp.sum(h, -2)[:, None, :] / 36
+        root = la.sqrtm(transposed(h) @ h / 36 + unit, hermitian=True)
+        score = root[:, upper[0], upper[1]] @ x[split:].reshape(-1, 10)
+        score = score - xp.sum(score * label, -1)[:, None]
+        return xp.sum(xp.log(xp.sum(xp.exp(score), -1))) / len(label)
+
+    return Problem(
+        "Digits: covariance pooling",
+        "sqrtm",
+        "cross entropy of a classifier of roots of covariances; by 32 filters and its weights",
+        np.concatenate([filters, classifier]),
+        loss,
+        directions=3,
+    )
+
+
 @functools.cache
 def problems() -> dict[str, Problem]:
     makers = (
@@ -391,5 +506,8 @@ def problems() -> dict[str, Problem]:
         residual,
         ring_normal,
         exceptional_point,
+        superposed_benzene,
+        superposed_cubane,
+        pooling,
     )
     return {p.name: p for p in (make() for make in makers)}

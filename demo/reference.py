@@ -9,6 +9,7 @@ import mpmath as mp
 import numpy as np
 
 from .problems import Array, Problem, problems
+from .textbook import by_eigh, by_svd
 
 
 def digits(order: int) -> int:
@@ -40,23 +41,36 @@ class MpmathNumbers:
     real = staticmethod(_each(mp.re))
     imag = staticmethod(_each(mp.im))
     conj = staticmethod(_each(mp.conj))
+    log = staticmethod(_each(mp.log))
+    sign = staticmethod(_each(mp.sign))
+    abs = staticmethod(np.abs)
     sum = staticmethod(np.sum)
+    stack = staticmethod(np.stack)
+    ones_like = staticmethod(np.ones_like)
     max = staticmethod(np.max)
     argmax = staticmethod(np.argmax)
 
     @staticmethod
-    def asarray(x: np.ndarray) -> np.ndarray:
+    def asarray(x: np.ndarray, dtype: Any = None) -> np.ndarray:
         return _each(mp.mpmathify)(x if np.iscomplexobj(x) else x.astype(float))
+
+
+def _stacked(decompose: Any, a: np.ndarray, *options: Any) -> Any:
+    return [np.stack(part) for part in zip(*(decompose(x, *options) for x in a), strict=True)]
 
 
 class MpmathLinalg:
     """Decompositions in the working precision of mpmath."""
 
     def svd(self, a: Array, full_matrices: bool = True) -> Any:
+        if a.ndim > 2:
+            return _stacked(self.svd, a, full_matrices)
         u, s, vh = mp.svd_r(_matrix(a), full_matrices=full_matrices)
         return _array(u), _array(s)[:, 0], _array(vh)
 
     def eigh(self, a: Array, b: Array | None = None) -> Any:
+        if a.ndim > 2:
+            return _stacked(self.eigh, a)
         if b is not None:
             inverse = _array(mp.cholesky(_matrix(b)) ** -1)
             w, v = self.eigh(inverse @ a @ inverse.T)
@@ -74,6 +88,15 @@ class MpmathLinalg:
 
     def eigvals(self, a: Array) -> Array:
         return np.array(mp.eig(_matrix(a), left=False, right=False), dtype=object)
+
+    def det(self, a: Array) -> Array:
+        return np.array([mp.det(_matrix(x)) for x in a], dtype=object)
+
+    def align(self, p: Array, q: Array, weights: Array) -> Any:
+        return by_svd(MpmathNumbers, self, p, q, weights)
+
+    def sqrtm(self, a: Array, hermitian: bool = True) -> Array:
+        return by_eigh(MpmathNumbers, self, a)
 
 
 def directions(problem: Problem) -> np.ndarray:

@@ -16,6 +16,7 @@ import torch
 import loewner as lw
 
 from .problems import Array, Linalg, Problem
+from .textbook import by_cholesky, by_eigh, by_svd
 
 jax.config.update("jax_enable_x64", True)
 
@@ -37,6 +38,12 @@ class JaxLinalg:
         # jnp.linalg.eig refuses derivatives of the vectors; this is JAX's own way to have them
         return jax.lax.linalg.eig(a, compute_left_eigenvectors=False, enable_eigvec_derivs=True)
 
+    def align(self, p: Array, q: Array, weights: Array) -> Any:
+        return by_svd(jnp, jnp.linalg, p, q, weights)
+
+    def sqrtm(self, a: Array, hermitian: bool = True) -> Array:
+        return by_eigh(jnp, jnp.linalg, a)
+
 
 class TorchLinalg:
     svd = staticmethod(torch.linalg.svd)
@@ -46,6 +53,12 @@ class TorchLinalg:
 
     def eigh(self, a: Array, b: Array | None = None) -> Any:
         return torch.linalg.eigh(a) if b is None else by_cholesky(torch.linalg, a, b)
+
+    def align(self, p: Array, q: Array, weights: Array) -> Any:
+        return by_svd(torch, torch.linalg, p, q, weights)
+
+    def sqrtm(self, a: Array, hermitian: bool = True) -> Array:
+        return by_eigh(torch, torch.linalg, a)
 
 
 class AutogradLinalg:
@@ -61,12 +74,11 @@ class AutogradLinalg:
     def eigvals(self, a: Array) -> Array:
         return autograd_linalg.eig(a)[0]
 
+    def align(self, p: Array, q: Array, weights: Array) -> Any:
+        return by_svd(anp, autograd_linalg, p, q, weights)
 
-def by_cholesky(linalg: Any, a: Array, b: Array) -> Any:
-    """eigh(a, b) as one writes it where it is absent: b = l l^T, then eigh(l^-1 a l^-T)."""
-    l = linalg.cholesky(b)
-    w, v = linalg.eigh(linalg.solve(l, linalg.solve(l, a).T))
-    return w, linalg.solve(l.T, v)
+    def sqrtm(self, a: Array, hermitian: bool = True) -> Array:
+        return by_eigh(anp, autograd_linalg, a)
 
 
 Function = Callable[[Array], Array]

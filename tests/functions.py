@@ -268,7 +268,7 @@ FUNCTIONS: list[Function] = [
     ),
     _h(
         "spectral_map",
-        ("positive",),
+        ("positive", "positive-triple"),
         lambda lw, fw, a: lw.spectral_map(a, _softmax(fw)),
         hermitian_map(softmax),
     ),

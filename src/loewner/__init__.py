@@ -21,7 +21,6 @@ from ._functions import (
     invsqrtm,
     logm,
     signm,
-    spectral_map,
     spectral_mean,
     spectral_projector,
     spectral_sum,
@@ -42,6 +41,7 @@ from ._singular import (
     range_projector,
     singular_value_map,
 )
+from ._spectral_map import spectral_map
 from ._svd import svd, svdvals
 
 __version__ = "0.1.0"

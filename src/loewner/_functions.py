@@ -11,10 +11,9 @@ from ._arguments import matrices
 from .frameworks import Framework, framework_of
 from .rules import GeneralFunction, HermitianFrame, HermitianFunction, SpectralSum, frechet
 from .rules.frechet import Interval, Lowest, Predicate, Projector
-from .rules.operator_integral import DataGradient
-from .rules.pieces import diagonal_matrix, real, same_cluster, tolerance
+from .rules.pieces import real
 from .rules.rule import Array, Arrays
-from .rules.symbols import Cut, Exp, Inverse, Jet, Log, Monomial, Power, Symbol, Tabulated
+from .rules.symbols import Cut, Exp, Inverse, Jet, Log, Monomial, Power, Symbol
 
 Select = int | tuple[float, float] | Callable[[Array], Array]
 
@@ -39,7 +38,7 @@ def jets(framework: Framework, f: Callable[[Array], Array], x: Array) -> tuple[F
         return f(x) + framework.xp.zeros_like(x)
 
     y = whole(x)
-    framework = _joined(framework, y)
+    framework = joined(framework, y)
     if tuple(y.shape) != tuple(x.shape):
         raise ValueError(
             f"f must act on each number of an array by itself, but it maps shape "
@@ -54,7 +53,7 @@ def jets(framework: Framework, f: Callable[[Array], Array], x: Array) -> tuple[F
     return framework, framework.xp.concat(rows, axis=-2)
 
 
-def _joined(framework: Framework, y: Array) -> Framework:
+def joined(framework: Framework, y: Array) -> Framework:
     """The framework of what a function of the caller's returned, if that takes arrays of ours."""
     own = framework_of(y)
     if own is None or framework.accepts(own):
@@ -434,89 +433,6 @@ def spectral_sum(a: Array, f: Callable[[Array], Array]) -> Array:
     w, parts = hermitian_frame(framework, a)
     framework, data = jets(framework, f, w)
     return framework.call(SpectralSum(HermitianFrame()), a, w, *parts, data)[0]
-
-
-def spectral_map(a: Array, f: Callable[[Array], Array]) -> Array:
-    """V diag(f(w)) V^H for a function of the whole spectrum of a Hermitian matrix.
-
-    Parameters
-    ----------
-    a : array, shape (..., n, n)
-        Hermitian; the lower triangle is read.
-    f : callable
-        Maps the eigenvalues (..., n) to (..., n), along the last axis, in the framework of
-        a, and is equivariant: permuting its argument permutes its result. Softmax, learned
-        filters. It is called with more leading dimensions as well, and may close over
-        arrays, which are then differentiated too.
-
-    Returns
-    -------
-    array, shape (..., n, n)
-
-    Raises
-    ------
-    TypeError, ValueError, numpy.linalg.LinAlgError
-        As `funm`.
-
-    Notes
-    -----
-    *Differentiable* at any spectrum, repeated or not, once; to every order where the
-    eigenvalues are simple. The second derivative at a repeat is NaN.
-
-    The first derivative has (f_i - f_j)/(w_i - w_j) off the diagonal and the Jacobian of f on
-    it; in the limit of equal eigenvalues the quotient is df_i/dw_i - df_i/dw_j.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import loewner as lw
-    >>> def filling(w):
-    ...     e = np.exp(-w)
-    ...     return e / e.sum(axis=-1, keepdims=True)
-    >>> np.trace(lw.spectral_map(np.diag([1.0, 1.0, 3.0]), filling)).round(12)
-    np.float64(1.0)
-    """
-    framework, (a,) = matrices("spectral_map", square=True, a=a)
-    w, parts = hermitian_frame(framework, a)
-    xp = framework.xp
-    n = w.shape[-1]
-    same = same_cluster(xp, w, tolerance(xp, w, n))
-    # how the mean of each cluster moves: the adjoint of tr f(A) as a map of f'
-    identity = diagonal_matrix(xp, xp.zeros_like(w) + 1, w.dtype)
-    nothing = xp.concat([xp.zeros_like(w[..., None, :])] * (1 + DERIVATIVES), axis=-2)
-    (moments,) = framework.call(DataGradient(Jet(), 0), parts[1], nothing, identity)
-    members = xp.astype(same, w.dtype)
-    size = xp.sum(members, axis=-1)
-    shift = xp.sum(members * moments[..., 1, None, :], axis=-1) / size
-    means = w + shift
-
-    y = f(means)
-    framework = _joined(framework, y)
-    xp = framework.xp
-    if tuple(y.shape) != tuple(w.shape):
-        raise ValueError(
-            f"f must map the eigenvalues to as many numbers, but it maps shape {tuple(w.shape)} "
-            f"to {tuple(y.shape)}"
-        )
-    slope = xp.zeros_like(y)
-    if n > 1:
-        # f_i along e_i - e_j, j the nearest other eigenvalue
-        gap = w[..., 1:] - w[..., :-1]
-        edge = xp.zeros_like(w[..., :1]) + xp.inf
-        left = xp.concat([edge, gap], axis=-1) < xp.concat([gap, edge], axis=-1)
-        step = xp.where(left, xp.zeros_like(w) - 1, xp.zeros_like(w) + 1)
-        i = framework.constant(xp.cumulative_sum(xp.zeros_like(w) + 1, axis=-1))
-        row, column = i[..., :, None], i[..., None, :]
-        along = xp.astype(column == row, w.dtype)
-        along = along - xp.astype(column == row + step[..., :, None], w.dtype)
-        each = means[..., None, :] + xp.zeros_like(along)
-        slope = xp.linalg.diagonal(framework.push(f, each, along))
-    single = size[..., None, :] == 1
-    mark = xp.where(single, xp.zeros_like(w[..., None, :]), xp.nan + xp.zeros_like(w[..., None, :]))
-    rows = [(y - slope * shift)[..., None, :], slope[..., None, :]]
-    dtype = rows[0].dtype
-    data = xp.concat([xp.astype(row, dtype) for row in (*rows, mark)], axis=-2)
-    return framework.call(HermitianFunction(Tabulated()), *parts, data)[0]
 
 
 def spectral_projector(a: Array, select: Select, hermitian: bool = True) -> Array:

@@ -41,7 +41,6 @@ from collections.abc import Callable
 from typing import Any
 
 from .iterations import (
-    PI,
     Jet,
     constant,
     exponential,
@@ -55,19 +54,20 @@ from .iterations import (
     phase,
     power,
     sign,
-    square_root,
     times,
     turned,
 )
-from .pieces import adjoint, like, positions, powers_of_two, tolerance, total
-from .rule import Array, Arrays, Ops, Rule, Solvers
+from .pieces import adjoint, like, positions, powers_of_two, real, tolerance, total
+from .rule import Array, Arrays, Rule, Solvers
 
 
 class Function(ABC):
     """A function of matrices. Subclasses are frozen dataclasses: equal functions are one."""
 
-    degree: float | None = None
-    """p if f(c A) = c^p f(A), perhaps with a term log(c) I; None if there is no such law."""
+    @property
+    def degree(self) -> float | None:
+        """p if f(c A) = c^p f(A), perhaps with a term log(c) I; None if there is no such law."""
+        return None
 
     @abstractmethod
     def evaluate(self, solvers: Solvers, a: Jet, scale: Array) -> Jet:
@@ -89,7 +89,9 @@ class Exp(Function):
 class Log(Function):
     """The principal logarithm."""
 
-    degree = 0.0
+    @property
+    def degree(self):
+        return 0.0
 
     def evaluate(self, solvers, a, scale):
         xp = solvers.xp
@@ -138,7 +140,9 @@ class InverseSqrt(Power):
 class Sign(Function):
     """The sign: 1 for eigenvalues in the right half-plane, -1 in the left."""
 
-    degree = 0.0
+    @property
+    def degree(self):
+        return 0.0
 
     def evaluate(self, solvers, a, scale):
         return sign(solvers, a)
@@ -151,7 +155,7 @@ class Lowest:
     k: int
 
     def mask(self, xp: Any, w: Array) -> Array:
-        x, i = xp.real(w), positions(xp, w)
+        x, i = real(xp, w), positions(xp, w)
         before = x[..., None, :] < x[..., :, None]
         tied = (x[..., None, :] == x[..., :, None]) & (i[..., None, :] < i[..., :, None])
         rank = xp.sum(xp.astype(before | tied, i.dtype), axis=-1)
@@ -166,7 +170,7 @@ class Interval:
     high: float
 
     def mask(self, xp: Any, w: Array) -> Array:
-        x = xp.real(w)
+        x = real(xp, w)
         return (self.low <= x) & (x <= self.high)
 
 
@@ -185,7 +189,10 @@ class Projector(Function):
     """The spectral projector of the selected eigenvalues."""
 
     selection: Lowest | Interval | Predicate
-    degree = 0.0
+
+    @property
+    def degree(self):
+        return 0.0
 
     def evaluate(self, solvers, a, scale):
         xp = solvers.xp
@@ -200,7 +207,7 @@ class Projector(Function):
         if not xp.isdtype(a.value.dtype, "complex floating"):
             # If one of a conjugate pair is selected, |P - conj P| >= 1, since P conj(P) = 0.
             good = good & (frobenius(xp, xp.imag(p.value)) < 0.25)
-            p = p.map(lambda x: xp.real(x))
+            p = p.map(xp.real)
         return or_nan(xp, good, p)
 
 

@@ -35,7 +35,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .pieces import diagonal_matrix, powers_of_two, tolerance, total
+from .pieces import adjoint, diagonal_matrix, powers_of_two, tolerance, total
 from .rule import Array, Solvers
 
 
@@ -191,9 +191,7 @@ def exponential(solvers: Solvers, a: Jet) -> Jet:
     return Jet(parts)
 
 
-def _squarings(
-    solvers: Solvers, order: int, up: Array, b: Array, b4: Array, b6: Array
-) -> Array:
+def _squarings(solvers: Solvers, order: int, up: Array, b: Array, b4: Array, b6: Array) -> Array:
     """How many times A = up B is halved, (...)."""
     xp = solvers.xp
     one = xp.zeros_like(up) + 1
@@ -256,19 +254,23 @@ _PADE = tuple(
 
 
 def converge(
-    solvers: Solvers, state: tuple[Array, ...], step: Callable[..., tuple[Array, ...]]
-) -> tuple[tuple[Array, ...], Array]:
+    solvers: Solvers,
+    state: tuple[Array, ...],
+    step: Callable[..., tuple[Array, ...]],
+    skip: Array | None = None,
+) -> tuple[tuple[Array, ...], Array, Array]:
     """Newton's iteration for the sign of W = state[0], and what goes along with it.
 
     step(state, inverse, mu) makes the next state with mu W in place of W, which mu brings
-    near its inverse. Also returns for which matrices (...) the iteration has converged.
+    near its inverse. Also returns for which matrices (...) the iteration has converged and
+    after how many steps; those to skip are left as they are, converged.
     """
     xp = solvers.xp
     w = state[0]
     eye, zero = identity(xp, w), xp.zeros_like(norm(xp, w))
-    # A real part of 2^-j |w| takes j steps. Beyond that many the eigenvalue lies on the
-    # imaginary axis, but for rounding errors, which would decide its sign.
+    left = zero + 3 if skip is None else xp.where(skip, zero, zero + 3)
     most = 20 if single(xp, w) else 40
+    noise = 64 * w.shape[-1] * float(xp.finfo(w.dtype).eps)
 
     def both(x):
         return xp.sqrt(norm(xp, x)) * xp.sqrt(norm(xp, xp.matrix_transpose(x)))
@@ -278,20 +280,24 @@ def converge(
         return xp.any((left > 0) & ~lost & (count < most))
 
     def advance(loop):
-        left, _, count, *old = loop
+        left, lost, count, *old = loop
+        active = left > 0
         inverse = solvers.solve(old[0], eye)
         size = norm(xp, inverse)
         # once near, three steps without scaling square the distance, 1e-2, three times
         near = (left < 3) | (norm(xp, old[0] - inverse) * size < 1e-2)
         mu = xp.where(near, zero + 1, xp.sqrt(both(inverse) / both(old[0])))
         new = step(tuple(old), inverse, mu)
-        done = (left == 0)[..., None, None]
-        new = tuple(xp.where(done, x, y) for x, y in zip(old, new, strict=True))
-        left = xp.where(near & (left > 0), left - 1, left)
-        return (left, ~xp.isfinite(size), count + 1, *new)
+        vanished = norm(xp, new[0]) < noise * mu * norm(xp, old[0])
+        lost = lost | (active & (~xp.isfinite(size) | vanished))
+        new = tuple(xp.where(active[..., None, None], y, x) for x, y in zip(old, new, strict=True))
+        count = xp.where(active, count + 1, count)
+        left = xp.where(near & active, left - 1, left)
+        return (left, lost, count, *new)
 
-    left, lost, _, *found = solvers.while_loop(going, advance, (zero + 3, zero > 0, zero, *state))
-    return tuple(found), (left == 0) & ~lost
+    found = solvers.while_loop(going, advance, (left, left < 0, zero, *state))
+    left, lost, count, *state_ = found
+    return tuple(state_), (left == 0) & ~lost, count
 
 
 def _newton_step(xp: Any, w: Array, inverse: Array, mu: Array) -> Array:
@@ -323,16 +329,52 @@ def sign(solvers: Solvers, a: Jet) -> Jet:
         y = x.divide(inverse, one)
         return tuple(_newton_step(xp, p, q, mu) for p, q in zip(x.parts, y.parts, strict=True))
 
-    parts, good = converge(solvers, tuple(filled(xp, a, a).parts), step)
+    parts, good, count = converge(solvers, tuple(filled(xp, a, a).parts), step)
+    n = a.value @ parts[0]
+    good = good & off_the_axis(solvers, n, xp.zeros_like(count), good & (count > 10))
     return or_nan(xp, good, Jet(list(parts)))
 
 
+def off_the_axis(solvers: Solvers, x: Array, error: Array, asked: Array) -> Array:
+    """Whether the error of X leaves its spectrum in the right half-plane (...).
+
+    For the solution of X^H H + H X = I, no matrix within 1/(2 |H|) of X has eigenvalues on the
+    imaginary axis. It is a sum of squares: an iteration that rounding errors lead astray
+    makes it large all the same. An eigenvalue 2^-j |X| from the axis takes j steps, so that
+    only matrices that took many are asked.
+    """
+    xp = solvers.xp
+
+    def step(state, inverse, mu):
+        w, h = state
+        squared = adjoint(xp, inverse) @ h @ inverse
+        return _newton_step(xp, w, inverse, mu), _newton_step(xp, h, squared, mu)
+
+    eye = identity(xp, x)
+    x = xp.where(asked[..., None, None], x, eye)
+    (w, h), good, _ = converge(solvers, (x, eye), step, ~asked)
+    error = error + x.shape[-1] ** 0.5 * float(xp.finfo(x.dtype).eps) * norm(xp, x)
+    return good & (norm(xp, w - eye) < 0.1) & (error * norm(xp, h) < 0.25)
+
+
+def _small(xp: Any, z: Array, r: Array, terms: Array, size: Array) -> Array:
+    """Whether Z, the error of a result of this size, is small (...).
+
+    Z belongs to the residual R, the difference of terms of the given size: an R that is by
+    chance less than their rounding errors does not count.
+    """
+    noise = r.shape[-1] * float(xp.finfo(r.dtype).eps) * terms
+    residual = norm(xp, r)
+    more = xp.where(residual > 0, noise / xp.where(residual > 0, residual, noise), 0 * noise)
+    return norm(xp, z) * _larger(xp, more, 0 * noise + 1) <= 0.1 * size
+
+
 def sylvester(
-    solvers: Solvers, x: Array, rhs: tuple[Array, ...]
+    solvers: Solvers, x: Array, rhs: tuple[Array, ...], skip: Array | None = None
 ) -> tuple[tuple[Array, ...], Array]:
     """Z with X Z + Z X = R for each R; the spectrum of X lies in the right half-plane.
 
-    sign [X R; 0 -X] = [I 2Z; 0 -I]; Roberts (1980).
+    sign [X R; 0 -X] = [I 2Z; 0 -I]; Roberts (1980). Also returns where (...) that is so.
     """
     xp = solvers.xp
 
@@ -341,7 +383,8 @@ def sylvester(
         rs = (_newton_step(xp, r, inverse @ r @ inverse, mu) for r in rs)
         return _newton_step(xp, w, inverse, mu), *rs
 
-    (_, *found), good = converge(solvers, (x, *rhs), step)
+    (w, *found), good, _ = converge(solvers, (x, *rhs), step, skip)
+    good = good & (norm(xp, w - identity(xp, w)) < 0.1)
     return tuple(z / 2 for z in found), good
 
 
@@ -356,7 +399,8 @@ def square_root(solvers: Solvers, a: Jet) -> Jet:
         x = times(xp, xp.sqrt(mu) / 2, x @ (eye + times(xp, 1 / mu, inverse)))
         return (eye + _newton_step(xp, m, inverse, mu)) / 2, x
 
-    (_, value), good = converge(solvers, (a.value, a.value), step)
+    (_, value), good, count = converge(solvers, (a.value, a.value), step)
+    many = count > 10
     x = filled(xp, constant(value, a.order), a)
     right = good[None, ...] if a.order == 0 else norm(xp, xp.stack(x.parts[1:])) >= 0
 
@@ -373,16 +417,26 @@ def square_root(solvers: Solvers, a: Jet) -> Jet:
         value = x.value + z
         better = norm(xp, a.value - value @ value) <= norm(xp, r.value)
         value = xp.where(better[..., None, None], value, x.value)
-        # the last correction estimates the error
-        good = good & solved & (norm(xp, z) <= 0.1 * norm(xp, value))
-        if a.order:
-            rest = xp.stack(x.parts[1:]) + zs[0]
-            right = norm(xp, zs[0]) <= 0.1 * norm(xp, rest)
-            return count + 1, good, right, value, *(rest[s, ...] for s in range(len(parts) - 1))
-        return count + 1, good, right, value
+        size = norm(xp, value)
+        good = good & solved & _small(xp, z, r.value, size**2, size)
+        if a.order == 0:
+            return count + 1, good, right, value
+        rest = xp.stack(parts[1:]) + zs[0]
+        # the last correction is the error, against what terms of the same order amount to
+        sizes = norm(xp, rest)
+        whole = range(1, len(parts))
+        usual = [size + 0 * sizes[0, ...]]
+        for s in whole:
+            lowest = s & -s
+            usual.append(usual[s ^ lowest] * (sizes[lowest - 1, ...] / size))
+        right = norm(xp, zs[0]) <= 0.1 * _larger(xp, sizes, xp.stack(usual[1:]))
+        return count + 1, good, right, value, *(rest[s - 1, ...] for s in whole)
 
     count = xp.zeros_like(norm(xp, value))
     _, good, right, *parts = solvers.while_loop(unfinished, improve, (count, good, right, *x.parts))
+    x = parts[0]
+    error = norm(xp, a.value - x @ x) / norm(xp, x)
+    good = good & off_the_axis(solvers, x, error, good & many)
     return or_nan(xp, good, Jet(parts), xp.all(right, axis=0))
 
 
@@ -441,8 +495,8 @@ _NODES, _WEIGHTS = _NODES + tuple(1 - t for t in _NODES), 2 * _WEIGHTS
 
 
 def power(solvers: Solvers, a: Jet, p: float) -> Jet:
-    """A^p, as a whole power by products and the rest, of at most 1/2, by roots."""
-    whole = int(p + 0.5 if p > 0 else p - 0.5)
+    """A^p, as a whole power by products and the rest, of the same sign, by roots."""
+    whole = int(p)
     rest = p - whole
     factors = []
     if rest == 0.5:

@@ -353,28 +353,46 @@ class Jet(Symbol):
 
     (1) where the points are further apart than a small part of their spread, and the
     Taylor series at one of them elsewhere; linear in the data.
+
+    With `clusters` f may be another function on each cluster of equal points, and the data
+    are f, f', f'' and a mark for what comes after: 0 where the cluster is a single point,
+    whose higher derivatives may be chosen at will, NaN where they are missing. If `wide`
+    they describe one function in a wider neighbourhood, for pairs.
     """
 
+    clusters: bool = False
+    wide: bool = True
     data = True
 
     def points(self, xp, x, data):
         spread = xp.max(x, axis=-1, keepdims=True) - xp.min(x, axis=-1, keepdims=True)
-        return x, spread + xp.zeros_like(x), *(data[..., j, :] for j in range(data.shape[-2]))
+        tau = tolerance(xp, x, x.shape[-1])
+        rows = (data[..., j, :] for j in range(data.shape[-2]))
+        return x, spread + xp.zeros_like(x), tau + xp.zeros_like(x), *rows
 
     def value(self, xp, p):
-        return p[2]
+        return p[3]
 
     def pair(self, xp, p, q):
         near, there = self.near(xp, [p, q])
         run = xp.where(near, xp.zeros_like(q[0] - p[0]) + 1, q[0] - p[0])
-        return xp.where(near, there, (q[2] - p[2]) / run)
+        return xp.where(near, there, (q[3] - p[3]) / run)
+
+    def width(self, xp, points):
+        """The distance up to which points are near."""
+        _, spread, tau, *_ = points[0]
+        k = len(points) - 1
+        if self.clusters and (k > 1 or not self.wide):
+            return tau
+        return float(xp.finfo(spread.dtype).eps) ** (1 / (k + 3 - self.clusters)) * spread
 
     def near(self, xp, points):
         k = len(points) - 1
-        x, spread = [p[0] for p in points], points[0][1]
-        eps = float(xp.finfo(spread.dtype).eps)
-        near = xp.abs(x[-1] - x[0]) <= eps ** (1 / (k + 3)) * spread
-        order = len(points[0]) - 3
+        x = [p[0] for p in points]
+        near = xp.abs(x[-1] - x[0]) <= self.width(xp, points)
+        order = 2 if self.clusters else len(points[0]) - 4
+        if self.clusters and k > order:
+            return near, points[0][-1]
         if k > order:
             raise NotImplementedError(
                 f"derivatives of order {k} of a function of a matrix whose values are given "
@@ -388,37 +406,9 @@ class Jet(Symbol):
             for j in range(1, k + 1):
                 factorial *= j
             for j in range(order - k + 1):
-                term = at[2 + k + j] * (h[j] / (2 * factorial))
+                term = at[3 + k + j] * (h[j] / (2 * factorial))
                 total = term if total is None else total + term
                 factorial *= k + j + 1
         return near, total
 
 
-@dataclasses.dataclass(frozen=True)
-class Tabulated(Symbol):
-    """A function known by its values and slopes alone: data (..., 3, n), f, f' and a mark.
-
-    Its higher derivatives may be chosen at will, zero, where an eigenvalue is simple, and are
-    missing where it is not, which the mark says: it is 0 or NaN.
-    """
-
-    data = True
-
-    def points(self, xp, x, data):
-        spread = xp.max(x, axis=-1, keepdims=True) - xp.min(x, axis=-1, keepdims=True)
-        width = float(xp.finfo(x.dtype).eps) ** (1 / 3) * spread + xp.zeros_like(x)
-        tau = tolerance(xp, x, x.shape[-1]) + xp.zeros_like(x)
-        return x, width, tau, data[..., 0, :], data[..., 1, :], data[..., 2, :]
-
-    def value(self, xp, p):
-        return p[3]
-
-    def pair(self, xp, p, q):
-        run = q[0] - p[0]
-        near = xp.abs(run) <= p[1]
-        quotient = (q[3] - p[3]) / xp.where(near, xp.zeros_like(run) + 1, run)
-        return xp.where(near, (p[4] + q[4]) / 2, quotient)
-
-    def near(self, xp, points):
-        first, last = points[0], points[-1]
-        return last[0] - first[0] <= first[2], first[5]

@@ -1,0 +1,145 @@
+"""Functions of the whole spectrum of a Hermitian matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ._arguments import matrices
+from ._functions import hermitian_frame, joined
+from .frameworks import Framework
+from .rules import HermitianFunction
+from .rules.operator_integral import DataGradient
+from .rules.pieces import diagonal_matrix, positions, same_cluster, tolerance
+from .rules.rule import Array
+from .rules.symbols import Jet
+
+
+def spectral_map(a: Array, f: Callable[[Array], Array]) -> Array:
+    """V diag(f(w)) V^H for a function of the whole spectrum of a Hermitian matrix.
+
+    Parameters
+    ----------
+    a : array, shape (..., n, n)
+        Hermitian; the lower triangle is read.
+    f : callable
+        Maps the eigenvalues (..., n) to (..., n), along the last axis, in the framework of
+        a, and is equivariant: permuting its argument permutes its result. Softmax, learned
+        filters. It is called with more leading dimensions as well, and may close over
+        arrays, which are then differentiated too.
+
+    Returns
+    -------
+    array, shape (..., n, n)
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.linalg.LinAlgError
+        As `funm`.
+
+    Notes
+    -----
+    *Differentiable*, in a and in whatever f depends on, to every order where the eigenvalues
+    are simple and twice at repeats, where f is; third derivatives at repeats are NaN. About
+    1e-10 in double precision where eigenvalues nearly coincide, full precision at exact
+    repeats and where they are apart.
+
+    At a matrix whose clusters have the means m, f acts on the parts N_c of A - m, up to the
+    second order, as
+
+        f_i(m) + alpha_i N + (beta_i N^2 + sum_d gamma_id tr N_d^2)/2,
+
+    alpha_i the derivative of f_i along u = e_i - e_j, j another member, gamma_id half its
+    second derivative along e_j - e_k, j and k other members of d, and beta_i its second
+    derivative along u less 2 gamma_ic. Away from repeats the quotients
+    (f_i - f_j)/(w_i - w_j) and the Jacobian of f are all there is (Lewis and Sendov,
+    SIMAX 23 (2001), for symmetric functions).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import loewner as lw
+    >>> def filling(w):
+    ...     e = np.exp(-w)
+    ...     return e / e.sum(axis=-1)[..., None]
+    >>> np.trace(lw.spectral_map(np.diag([1.0, 1.0, 3.0]), filling)).round(12)
+    np.float64(1.0)
+    """
+    framework, (a,) = matrices("spectral_map", square=True, a=a)
+    w, (v, b) = hermitian_frame(framework, a)
+    xp = framework.xp
+    n = w.shape[-1]
+    if n == 0:
+        return a
+    nought = xp.zeros_like(w)
+    spread = w[..., -1:] - w[..., :1]
+    tau = tolerance(xp, w, n)
+    width = float(xp.finfo(w.dtype).eps) ** (1 / 3) * spread + tau
+    same, close = (xp.astype(same_cluster(xp, w, t), w.dtype) for t in (tau, width))
+    size = xp.sum(same, axis=-1)
+
+    # sums of (x - w) and (x - w)^2 over each cluster, as functions of A
+    identity = diagonal_matrix(xp, nought + 1, w.dtype)
+    columns = xp.concat([nought[..., None, :]] * 4, axis=-2)
+    (moments,) = framework.call(DataGradient(Jet(clusters=True, wide=False), 0), b, columns, identity)
+    first = xp.sum(same * moments[..., 1, None, :], axis=-1)
+    second = xp.sum(same * moments[..., 2, None, :], axis=-1) * 2
+    shift = first / size
+    square = second - first * shift  # tr N_c^2
+    mean = w + shift
+
+    y = f(mean)
+    framework = joined(framework, y)
+    xp = framework.xp
+    if tuple(y.shape) != tuple(w.shape):
+        raise ValueError(
+            f"f must map the eigenvalues to as many numbers, but it maps shape {tuple(w.shape)} "
+            f"to {tuple(y.shape)}"
+        )
+    centre = xp.sum(close * mean[..., None, :], axis=-1) / xp.sum(close, axis=-1)
+    slope, bend, gamma = _coefficients(framework, f, centre, close)
+    slope = slope + bend * (mean - centre)
+    rows = [
+        y - slope * shift + bend * shift * shift / 2
+        + xp.sum(gamma * (square / size)[..., None, :], axis=-1) / 2,
+        slope - bend * shift,
+        bend,
+    ]  # fmt: skip
+    missing = xp.where(size > 1, nought + xp.nan, nought)
+    rows.append(missing + xp.zeros_like(y))
+    data = xp.concat([row[..., None, :] for row in rows], axis=-2)
+    return framework.call(HermitianFunction(Jet(clusters=True)), v, b, data)[0]
+
+
+def _coefficients(
+    framework: Framework, f: Any, centre: Array, close: Array
+) -> tuple[Array, Array, Array]:
+    """alpha and beta (..., n), and gamma (..., n, n), of i and the chain of j.
+
+    From the derivatives of f at `centre` along e_j - e_k, k the member after j in its chain
+    of close eigenvalues; all zero for a single one.
+    """
+    xp = framework.xp
+    i = positions(xp, framework.constant(centre))
+    row, column = i[..., :, None], i[..., None, :]
+    count = xp.sum(close, axis=-1)
+    start = i - xp.sum(xp.where(column < row, close, xp.zeros_like(close)), axis=-1)
+    after = xp.where(i + 1 < start + count, i + 1, start)
+    is_row = xp.astype(column == row, close.dtype)
+    is_after = xp.astype(column == after[..., :, None], close.dtype)
+    along = is_row - is_after
+
+    def slope(x: Array) -> Array:
+        return framework.push(f, x, along)
+
+    each = centre[..., None, :] + xp.zeros_like(along)
+    first, second = slope(each), framework.push(slope, each, along)  # [j, i]: of f_i along u_j
+    alpha = xp.linalg.diagonal(first)
+    # pairs that have no part in i
+    apart = (1 - is_row) * (1 - xp.matrix_transpose(is_after))
+    usable = apart * xp.astype(count > 1, close.dtype)[..., None, :]  # [i, j]
+    number = usable @ close
+    one = xp.zeros_like(number) + 1
+    gamma = (usable * xp.matrix_transpose(second)) @ close / xp.where(number > 0, number, one) / 2
+    beta = xp.linalg.diagonal(second) - 2 * xp.linalg.diagonal(gamma)
+    return alpha, beta, gamma
