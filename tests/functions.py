@@ -100,7 +100,7 @@ class Trial:
 
     def true_loss(self, a: Matrix):
         x = self.function.true(a)
-        if isinstance(x, mp.matrix):  # pyright: ignore[reportArgumentType]
+        if hasattr(x, "rows"):
             c = self.weight()
             x = mp.fsum(
                 mp.re(mp.conj(mp.mpmathify(complex(c[i, j]))) * x[i, j])
@@ -409,8 +409,13 @@ FUNCTIONS: list[Function] = [
         lambda lw, fw, a: lw.ky_fan_norm(a, 2),
         lambda a: singular(a)[1][0] + singular(a)[1][1],
     ),
-    *_s("whiten-zca", ("tall",), ("distinct",), lambda lw, fw, a: lw.whiten(a[:, :2]),
-        lambda a: zca(a[:, :2])),  # fmt: skip
+    *_s(
+        "whiten-zca",
+        ("tall",),
+        ("distinct",),
+        lambda lw, fw, a: lw.whiten(a[:, :2]),
+        lambda a: zca(a[:, :2]),
+    ),
     *_s(
         "whiten-cholesky",
         ("tall",),
@@ -420,4 +425,6 @@ FUNCTIONS: list[Function] = [
     ),
 ]
 
-TRIALS = [Trial(f, field, spectrum) for f in FUNCTIONS for field in f.fields for spectrum in f.spectra]
+TRIALS = [
+    Trial(f, field, spectrum) for f in FUNCTIONS for field in f.fields for spectrum in f.spectra
+]

@@ -342,7 +342,9 @@ SKEWED = np.array([[3, 0, 0], [-3, 0, 0], [0, 2, 0], [0, -2, 0], [0, 0, 1], [0, 
 
 
 @pytest.mark.parametrize("copy", ["same", "turned", "mirrored"])
-@pytest.mark.parametrize("points", [METHANE, PLANAR, SKEWED], ids=["tetrahedron", "planar", "skewed"])
+@pytest.mark.parametrize(
+    "points", [METHANE, PLANAR, SKEWED], ids=["tetrahedron", "planar", "skewed"]
+)
 def test_alignment_of_symmetric_planar_and_mirrored_sets(points, copy):
     if copy == "mirrored" and points is METHANE:
         pytest.skip("the rotation is not unique")
@@ -388,7 +390,9 @@ def test_alignment_of_symmetric_planar_and_mirrored_sets(points, copy):
 
 def test_whitened_samples_have_covariance_one_and_signs_of_their_own():
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((30, 3)) @ rng.standard_normal((3, 3)) + 1j * rng.standard_normal((30, 3))
+    x = rng.standard_normal((30, 3)) @ rng.standard_normal((3, 3)) + 1j * rng.standard_normal(
+        (30, 3)
+    )
     for method in ("zca", "pca", "cholesky"):
         for samples in (x, x.real):
             y = lw.whiten(samples, method)

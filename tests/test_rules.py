@@ -2,7 +2,6 @@
 
 import ast
 import pathlib
-from typing import cast
 
 import array_api_strict as strict
 import numpy as np
@@ -11,7 +10,12 @@ from cases import CASES, Case
 
 from loewner import rules
 from loewner.frameworks.arrays import NUMPY
-from loewner.rules.rule import VOCABULARY, Solve, Solvers
+from loewner.frameworks.numpy import StandardSolvers
+from loewner.rules.frechet import Exp, Frechet
+from loewner.rules.operator_integral import DataGradient, OperatorIntegral
+from loewner.rules.rule import VOCABULARY, Solve
+from loewner.rules.sums import AbsolutePower, Largest
+from loewner.rules.symbols import Cut, Jet, Log, Monomial
 
 SOURCE = pathlib.Path(rules.__file__).parent
 
@@ -29,24 +33,36 @@ class Vocabulary:
         return getattr(self._namespace, name)
 
 
+class StrictSolvers(StandardSolvers):
+    """Solvers of strict arrays; what rules compute as values may use any word."""
+
+    def __init__(self):
+        super().__init__(strict)
+
+
 class StrictOps:
-    """`Ops` on strict arrays: solutions without derivatives."""
+    """`Ops` on strict arrays: rules whose derivatives are tried, and thrown away."""
 
     xp = Vocabulary()
 
     def constant(self, x):
         return x
 
+    def __init__(self, depth: int = 1):
+        self.depth = depth
+
     def solve(self, equation, masks, coefficients, rhs, adjoint=False):
         rule = Solve(equation, len(masks), len(coefficients), adjoint)
-        inputs = (*masks, *coefficients, *rhs)
-        found = rule.evaluate(cast(Solvers, self), inputs)  # of which it reads xp only
-        if not getattr(self, "inside", False):
-            # the derivatives of the solution are made of the same words
-            self.inside = True
-            rule.jvp(self, inputs, found, (*(None for _ in masks), *coefficients, *rhs))
-            rule.vjp(self, inputs, found, found, (True,) * len(inputs))
-            self.inside = False
+        return self.call(rule, *masks, *coefficients, *rhs)
+
+    def call(self, rule, *inputs):
+        found = tuple(rule.evaluate(StrictSolvers(), inputs))
+        if self.depth:
+            # the derivatives of the rule are made of the same words
+            below = StrictOps(self.depth - 1)
+            masks = rule.masks if isinstance(rule, Solve) else 0
+            rule.jvp(below, inputs, found, (*(None for _ in range(masks)), *inputs[masks:]))
+            rule.vjp(below, inputs, found, found, (True,) * len(inputs))
         return found
 
 
@@ -110,9 +126,141 @@ def test_forward_and_reverse_are_adjoint_for_every_cotangent_of_every_output(cas
     assert abs(forward - reverse) <= 1e-13 * size
 
 
+def positive(rng, z):
+    x = rng.standard_normal((4, 4)) + (1j * rng.standard_normal((4, 4)) if z else 0)
+    return x @ x.conj().T + np.eye(4)
+
+
+def matrix(rng, z, m=5):
+    return rng.standard_normal((m, 4)) + (1j * rng.standard_normal((m, 4)) if z else 0)
+
+
+def data(rng, d, n):
+    """One function: the same where points coincide."""
+    x = rng.standard_normal((d, n))
+    x[:, 2] = x[:, 1]
+    return x
+
+
+def core(rng, z):
+    """Hermitian and diagonal in value."""
+    return np.diag(np.array([1.0, 2.0, 2.0, 3.0])).astype(complex if z else float)
+
+
+def unitary(rng, z, m=4):
+    return np.linalg.qr(matrix(rng, z, m))[0]
+
+
+def singular_core(rng, z):
+    u, v = unitary(rng, z, 5), unitary(rng, z)
+    return u, v, core(rng, z), np.zeros((5, 4), complex if z else float)
+
+
+def with_rest(rng, z):
+    """B and two matrices E, each in three parts."""
+    b = (core(rng, z), np.zeros((5, 4), complex if z else float))
+    e = [(matrix(rng, z, 4), matrix(rng, z), matrix(rng, z).T) for _ in range(2)]
+    return (*b, b[1].T), e
+
+
+RULES = {
+    "hermitian frame": lambda rng, z: (rules.HermitianFrame(), (positive(rng, z),)),
+    "hermitian function": lambda rng, z: (
+        rules.HermitianFunction(Log()),
+        (unitary(rng, z), core(rng, z)),
+    ),
+    "hermitian function of data": lambda rng, z: (
+        rules.HermitianFunction(Jet()),
+        (unitary(rng, z), core(rng, z), data(rng, 5, 4)),
+    ),
+    "operator integral 1": lambda rng, z: (
+        OperatorIntegral(Log(), 1),
+        (core(rng, z), matrix(rng, z, 4)),
+    ),
+    "operator integral 2 with a rest": lambda rng, z: (
+        OperatorIntegral(Jet(), 2, rest=True),
+        (*(pair := with_rest(rng, z))[0], data(rng, 5, 5), *pair[1][0], *pair[1][1]),
+    ),
+    "data gradient 1 with a rest": lambda rng, z: (
+        DataGradient(Jet(), 1, rest=True),
+        (*(pair := with_rest(rng, z))[0], data(rng, 5, 5), *pair[1][0], *pair[1][1]),
+    ),
+    "singular frame": lambda rng, z: (rules.SingularFrame(), (matrix(rng, z),)),
+    "singular function": lambda rng, z: (
+        rules.SingularFunction(Cut(Monomial(1))),
+        (*singular_core(rng, z), np.array([[0, 1, 1, 1, 0, 1, 1, 1, 0.0]])),
+    ),
+    "polar": lambda rng, z: (rules.Polar(), (matrix(rng, z),)),
+    "rotation": lambda rng, z: (rules.Polar(rotation=not z), (matrix(rng, z, 4),)),
+    "cholesky": lambda rng, z: (rules.Cholesky(), (positive(rng, z),)),
+    "sum of the largest": lambda rng, z: (
+        rules.WeightedSum(rules.HermitianFrame(), Largest(2, singular=False)),
+        (positive(rng, z),),
+    ),
+    "sum of powers": lambda rng, z: (
+        rules.WeightedSum(rules.SingularFrame(), AbsolutePower(3.0), 3.0),
+        (matrix(rng, z),),
+    ),
+    "frechet derivative": lambda rng, z: (
+        Frechet(Exp()),
+        (matrix(rng, z, 4), matrix(rng, z, 4), matrix(rng, z, 4)),
+    ),
+}
+
+
+@pytest.mark.parametrize("z", [False, True], ids=["real", "complex"])
+@pytest.mark.parametrize("name", RULES)
+def test_rules_of_functions_say_nothing_outside_the_vocabulary_and_are_adjoint(name, z):
+    rng = np.random.default_rng(0)
+    rule, inputs = RULES[name](rng, z)
+    outputs = NUMPY.call(rule, *inputs)
+    hermitian = name in ("hermitian frame", "cholesky", "sum of the largest")
+    frames = 1 if name.startswith("hermitian function") else 2 if name == "singular function" else 0
+    labels = len(inputs) - 1 if name == "singular function" else None
+    tangents = []
+    for i, x in enumerate(inputs):
+        t = gaussian_like(rng, x)
+        core_of = name.startswith(("operator", "data")) and x.shape == (4, 4) and i == 0
+        if hermitian or core_of or (name.startswith("hermitian function") and i == 1):
+            t = (t + t.conj().T) / 2
+        tangents.append(None if i < frames or i == labels else t)
+    if name.startswith("data"):
+        tangents[3] = None  # only its shape counts
+    if "rest" in name:
+        tangents[2] = tangents[1].conj().T  # B stays Hermitian
+    cotangents = tuple(gaussian_like(rng, x) for x in outputs)
+    if name.startswith("data"):
+        cotangents[0][:, 2] = cotangents[0][:, 1]  # a function as well
+
+    def convert(xs):
+        return tuple(None if x is None else strict.asarray(x) for x in xs)
+
+    wanted = tuple(t is not None for t in tangents)
+    moved = rule.jvp(NUMPY, inputs, outputs, tuple(tangents))
+    back = rule.vjp(NUMPY, inputs, outputs, cotangents, wanted)
+    if z:
+        again = rule.jvp(StrictOps(), convert(inputs), convert(outputs), convert(tangents))
+        for x, y in zip(again, moved, strict=True):
+            assert np.allclose(np.asarray(x), y, rtol=1e-13, atol=1e-13)
+        given = (convert(x) for x in (inputs, outputs, cotangents))
+        again = rule.vjp(StrictOps(), *given, wanted)
+        for x, y, w in zip(again, back, wanted, strict=True):
+            assert not w or np.allclose(np.asarray(x), y, rtol=1e-13, atol=1e-13)
+
+    forward = sum(np.vdot(g, x).real for g, x in zip(cotangents, moved, strict=True))
+    reverse = sum(np.vdot(g, t).real for g, t in zip(back, tangents, strict=True) if t is not None)
+    size = sum(
+        np.linalg.norm(g) * np.linalg.norm(x) for g, x in zip(cotangents, moved, strict=True)
+    )
+    assert abs(forward - reverse) <= 1e-13 * size
+    for x, g in zip(inputs, back, strict=True):
+        assert g is None or (g.shape == x.shape and g.dtype == x.dtype)
+
+
 @pytest.mark.parametrize("path", sorted(SOURCE.glob("*.py")), ids=lambda p: p.stem)
 def test_rules_import_no_framework(path):
     allowed = {"__future__", "abc", "collections.abc", "dataclasses", "typing"}
+    allowed |= {"functools", "itertools", "math"}
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             assert {a.name for a in node.names} <= allowed

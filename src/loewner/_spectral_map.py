@@ -81,7 +81,9 @@ def spectral_map(a: Array, f: Callable[[Array], Array]) -> Array:
     # sums of (x - w) and (x - w)^2 over each cluster, as functions of A
     identity = diagonal_matrix(xp, nought + 1, w.dtype)
     columns = xp.concat([nought[..., None, :]] * 4, axis=-2)
-    (moments,) = framework.call(DataGradient(Jet(clusters=True, wide=False), 0), b, columns, identity)
+    (moments,) = framework.call(
+        DataGradient(Jet(clusters=True, wide=False), 0), b, columns, identity
+    )
     first = xp.sum(same * moments[..., 1, None, :], axis=-1)
     second = xp.sum(same * moments[..., 2, None, :], axis=-1) * 2
     shift = first / size

@@ -384,20 +384,6 @@ def push_through(function: Callable[[Array], Array], x: Array, direction: Array)
     return library.xp.zeros_like(out)  # a constant
 
 
-def pull_back_through(function: Callable, x: Array, cotangents: Arrays) -> Array:
-    """The cotangent of x, given those of the outputs function(xp, x)."""
-    library, source, level = framework_of(x), Step(), new_level()
-    assert library is not None
-    out = function(library.xp, Traced(library, x, level, origin=(source, 0)))
-    targets = [
-        (y, g)
-        for y, g in zip(out, cotangents, strict=True)
-        if isinstance(y, Traced) and y.level == level and y.origin is not None
-    ]
-    (found,) = pull_back([source], targets)
-    return library.xp.zeros_like(x) if found is None else found
-
-
 def pull_back(sources: list[Step], targets: list[tuple[Array, Array]]) -> list[Array | None]:
     """Cotangents of the sources, given pairs of a traced output and its cotangent."""
     found: dict[Step, list[Array | None]] = {}

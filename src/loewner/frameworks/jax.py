@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import ShapedArray
 from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
@@ -69,10 +70,6 @@ class JaxSolvers:
 
     def while_loop(self, condition, body, state):
         return lax.while_loop(condition, body, state)
-
-    def pull_back(self, function, x, cotangents):
-        _, back = jax.vjp(lambda x: function(jnp, x), x)
-        return jnp.conj(back(tuple(jnp.conj(g) for g in cotangents))[0])
 
 
 class Jax(Framework):
@@ -145,7 +142,7 @@ def _impl(*inputs, rule):
 def _abstract_eval(*inputs, rule):
     shapes = (jax.ShapeDtypeStruct(x.shape, x.dtype) for x in inputs)
     found = jax.eval_shape(_evaluated(rule), *shapes)
-    return [jax.core.ShapedArray(x.shape, x.dtype) for x in found]
+    return [ShapedArray(x.shape, x.dtype) for x in found]
 
 
 mlir.register_lowering(

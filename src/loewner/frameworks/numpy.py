@@ -54,11 +54,6 @@ class StandardSolvers:
     def while_loop(self, condition: Any, body: Any, state: Arrays) -> Arrays:
         return while_loop(condition, body, state)
 
-    def pull_back(self, function: Any, x: Array, cotangents: Arrays) -> Array:
-        from .arrays import pull_back_through
-
-        return pull_back_through(function, x, cotangents)
-
     def _linalg(self, name: str) -> Any:
         try:
             return getattr(self.xp.linalg, name)

@@ -84,10 +84,6 @@ class TorchSolvers:
     def while_loop(self, condition, body, state):
         return while_loop(condition, body, state)
 
-    def pull_back(self, function, x, cotangents):
-        _, back = torch.func.vjp(lambda x: function(self.xp, x), x)
-        return back(tuple(cotangents))[0]
-
 
 def _eig_with_left(a):
     if torch.compiler.is_compiling():

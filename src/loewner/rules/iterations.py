@@ -184,7 +184,8 @@ def exponential(solvers: Solvers, a: Jet) -> Jet:
     def square(state):
         left, *parts = state
         x = Jet(parts)
-        x = choose(xp, left > 0, x @ x, x)
+        held = choose(xp, left > 0, x, x.map(xp.zeros_like))  # squares of others might overflow
+        x = choose(xp, left > 0, held @ held, x)
         return (left - 1, *x.parts)
 
     _, *parts = solvers.while_loop(unfinished, square, (squarings, *x.parts))
@@ -405,22 +406,23 @@ def square_root(solvers: Solvers, a: Jet) -> Jet:
     right = good[None, ...] if a.order == 0 else norm(xp, xp.stack(x.parts[1:])) >= 0
 
     def unfinished(loop):
-        return xp.any(loop[0] <= a.order)
+        return xp.any((loop[0] <= a.order) | (loop[1] & (loop[0] < a.order + 3)))
 
     def improve(loop):
         """Newton's method; the j-th time, parts of order j become right, later polished."""
-        count, good, right, *parts = loop
+        count, _, good, right, *parts = loop
         x = Jet(parts)
         r = a - x @ x
         rs = (r.value,) if a.order == 0 else (r.value, xp.stack(r.parts[1:]))
         (z, *zs), solved = sylvester(solvers, x.value, rs)
         value = x.value + z
-        better = norm(xp, a.value - value @ value) <= norm(xp, r.value)
-        value = xp.where(better[..., None, None], value, x.value)
+        before, after = norm(xp, r.value), norm(xp, a.value - value @ value)
+        value = xp.where((after <= before)[..., None, None], value, x.value)
         size = norm(xp, value)
+        again = (after < before / 2) & (after > eps * size**2)
         good = good & solved & _small(xp, z, r.value, size**2, size)
         if a.order == 0:
-            return count + 1, good, right, value
+            return count + 1, again, good, right, value
         rest = xp.stack(parts[1:]) + zs[0]
         # the last correction is the error, against what terms of the same order amount to
         sizes = norm(xp, rest)
@@ -430,10 +432,12 @@ def square_root(solvers: Solvers, a: Jet) -> Jet:
             lowest = s & -s
             usual.append(usual[s ^ lowest] * (sizes[lowest - 1, ...] / size))
         right = norm(xp, zs[0]) <= 0.1 * _larger(xp, sizes, xp.stack(usual[1:]))
-        return count + 1, good, right, value, *(rest[s - 1, ...] for s in whole)
+        return count + 1, again, good, right, value, *(rest[s - 1, ...] for s in whole)
 
-    count = xp.zeros_like(norm(xp, value))
-    _, good, right, *parts = solvers.while_loop(unfinished, improve, (count, good, right, *x.parts))
+    eps = a.value.shape[-1] * float(xp.finfo(a.value.dtype).eps)
+    count, again = xp.zeros_like(norm(xp, value)), good & ~good
+    found = solvers.while_loop(unfinished, improve, (count, again, good, right, *x.parts))
+    _, _, good, right, *parts = found
     x = parts[0]
     error = norm(xp, a.value - x @ x) / norm(xp, x)
     good = good & off_the_axis(solvers, x, error, good & many)

@@ -28,6 +28,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from .pieces import adjoint, conj, diagonal_matrix, like, real, total
@@ -136,11 +137,7 @@ class DataGradient(OperatorIntegral):
 
     def evaluate(self, solvers, inputs, outputs=None):
         b, data, g, es = self._arguments(inputs)
-
-        def with_data(xp, columns):
-            return integral(xp, self.symbol, b, columns, es)
-
-        return (solvers.pull_back(with_data, solvers.xp.zeros_like(data), g),)
+        return (data_gradient(solvers.xp, self.symbol, b, data, g, es),)
 
     def jvp(self, ops, inputs, outputs, tangents):
         b, data, g, es = self._arguments(inputs)
@@ -150,7 +147,9 @@ class DataGradient(OperatorIntegral):
         for s, de in enumerate(moved):
             if any(x is not None for x in de):
                 filled = _filled(ops, de, slots[s])
-                terms += self._again(ops, self.order, b, data, [*slots[:s], filled, *slots[s + 1 :]])
+                terms += self._again(
+                    ops, self.order, b, data, [*slots[:s], filled, *slots[s + 1 :]]
+                )
         if any(x is not None for x in db):
             db = _filled(ops, db, b)
             for s in range(self.order + 1):
@@ -176,9 +175,7 @@ class DataGradient(OperatorIntegral):
 
 
 def _filled(ops: Ops, given: Arrays, like: Arrays) -> Arrays:
-    return tuple(
-        ops.xp.zeros_like(x) if t is None else t for t, x in zip(given, like, strict=True)
-    )
+    return tuple(ops.xp.zeros_like(x) if t is None else t for t, x in zip(given, like, strict=True))
 
 
 def _like(xp: Any, given: Arrays, x: Arrays) -> Arrays:
@@ -193,27 +190,26 @@ def _adjoint(xp: Any, e: Arrays) -> Arrays:
 
 
 def integral(xp: Any, symbol: Symbol, b: Arrays, data: Array, es: list[Arrays]) -> Arrays:
-    """F_k of (1) from its parts, where values alone count."""
-    x = real(xp, xp.linalg.diagonal(b[0]))
-    n = x.shape[-1]
-    rest = len(b) == 3
-    if rest:
-        x = xp.concat([x, xp.zeros_like(xp.sum(x, axis=-1, keepdims=True))], axis=-1)
-    points = symbol.points(xp, x, data)
-    explicit = tuple(p[..., :n] for p in points)
-    origin = tuple(p[..., n:] for p in points)
+    """F_k of (1) from its parts, where values alone count; complex if any of them is."""
+    es = _promoted(xp, b if data is None else (*b, data), es)
+    explicit, origin = _points(xp, symbol, b, data)
     if not es:
         f = symbol.divided_difference(xp, [explicit])
         dtype = xp.result_type(f.dtype, b[0].dtype)
-        return (diagonal_matrix(xp, f, dtype), *(xp.zeros_like(e) for e in b[1:]))
+        return (diagonal_matrix(xp, f, dtype), *(xp.astype(xp.zeros_like(e), dtype) for e in b[1:]))
     found: list[Array] = [None] * len(b)
-    for where in _patterns(len(es) + 1, rest):
-        links, s, last = [], int(where[0]), len(es) - int(where[-1])
-        while s < last:
-            through = where[s + 1]
-            links.append(es[s][2] @ es[s + 1][1] if through else es[s][0])
-            s += 1 + through
-        inner = _chain(xp, symbol, explicit, [origin] * sum(where), links)
+    for where, links in _paths(es, len(b) > 1):
+        sums = []
+        for at, product in _sections(explicit, [origin] * sum(where), links):
+            d = symbol.divided_difference(xp, at)
+            if product is None:
+                sums.append(d)
+                continue
+            if symbol.partial:  # undefined, but not asked for
+                d = xp.where(product == 0, xp.zeros_like(d), d)
+            q = len(links)
+            sums.append(xp.sum(d * product, axis=tuple(range(-q, -1))) if q > 1 else d * product)
+        inner = sums[0] if len(sums) == 1 else xp.concat(sums, axis=-2)
         if where[0]:
             part, term = 1, es[0][1] @ inner if links else es[0][1] * inner[..., None, :]
         elif where[-1]:
@@ -224,53 +220,146 @@ def integral(xp: Any, symbol: Symbol, b: Arrays, data: Array, es: list[Arrays]) 
     return tuple(found)
 
 
-def _patterns(count: int, rest: bool) -> list[tuple[bool, ...]]:
-    """Which of the indices may lie in the rest: no two neighbours, and not both ends."""
-    if not rest:
-        return [(False,) * count]
-    return [
-        p
-        for p in itertools.product((False, True), repeat=count)
-        if not any(x and y for x, y in itertools.pairwise(p)) and not (p[0] and p[-1])
-    ]
-
-
-def _chain(
-    xp: Any, symbol: Symbol, points: Point, others: list[Point], links: list[Array]
+def data_gradient(
+    xp: Any, symbol: Symbol, b: Arrays, data: Array, g: Arrays, es: list[Arrays]
 ) -> Array:
-    """sum over the inner indices of f[x_i, .., x_j, others] (M_1)_{ia} ... (M_q)_{.j}.
+    """The adjoint of `integral` at g as a linear map of the data, of which dtype and shape count.
 
-    (..., n, n); without links the divided differences themselves, (..., n).
+    A divided difference is linear in the data of each of its points: its coefficients are
+    those of data that are zero but for a single one.
+    """
+    g, *es = _promoted(xp, (*b, data), [g, *es])
+    explicit, origin = _points(xp, symbol, b, xp.zeros_like(data))
+    rows, n = data.shape[-2], b[0].shape[-1]
+    one = xp.zeros_like(explicit[0]) + 1
+    found: list[list[Array]] = [[None] * rows, [None] * rows]  # explicit, and at the origin
+
+    def add(at: list[Point], weight: Array, section: tuple[int, int]) -> None:
+        for a, point in enumerate(at):
+            for p in range(rows):
+                unit = [*at]
+                # the data are the last entries of a point
+                unit[a] = tuple(
+                    x + 1 if j == len(point) - rows + p else x for j, x in enumerate(point)
+                )
+                c = symbol.divided_difference(xp, unit) * weight
+                axes = weight.ndim - one.ndim + 1
+                other = tuple(-axes + j for j in range(axes) if j != a)
+                term = xp.sum(c, axis=other, keepdims=False) if other else c
+                if a >= axes:
+                    term = term[..., None]
+                elif a == 0:
+                    term = _placed(xp, term, section, n)
+                kind = int(a >= axes)
+                found[kind][p] = total(found[kind][p], term)
+
+    if not es:
+        add([explicit], xp.linalg.diagonal(g[0]), (0, n))
+    for where, links in _paths(es, len(b) > 1) if es else []:
+        q = len(links)
+        if where[0]:
+            inner = (
+                adjoint(xp, es[0][1]) @ g[1] if q else xp.sum(conj(xp, es[0][1]) * g[1], axis=-2)
+            )
+        elif where[-1]:
+            inner = (
+                g[2] @ adjoint(xp, es[-1][2]) if q else xp.sum(conj(xp, es[-1][2]) * g[2], axis=-1)
+            )
+        else:
+            inner = g[0]
+        start = 0
+        for at, product in _sections(explicit, [origin] * sum(where), links):
+            stop = start + at[0][0].shape[-1 - q]
+            weight = inner
+            if product is not None:
+                weight = inner[..., start:stop, :]
+                weight = weight[(..., slice(None), *(None,) * (q - 1), slice(None))]
+                weight = weight * conj(xp, product)
+            add(at, weight, (start, stop))
+            start = stop
+    out = []
+    for p in range(rows):
+        row = found[0][p]
+        row = xp.zeros_like(one) if row is None else row
+        if len(b) > 1:
+            last = found[1][p]
+            last = xp.zeros_like(row[..., :1]) if last is None else last
+            row = xp.concat([row, last], axis=-1)
+        out.append(like(xp, row, data)[..., None, :])
+    return xp.concat(out, axis=-2)
+
+
+def _placed(xp: Any, x: Array, section: tuple[int, int], n: int) -> Array:
+    """x (..., stop - start) among zeros, (..., n)."""
+    start, stop = section
+    if (start, stop) == (0, n):
+        return x
+    nought = xp.zeros_like(x[..., :1])
+    return xp.concat([nought] * start + [x] + [nought] * (n - stop), axis=-1)
+
+
+def _promoted(xp: Any, others: Arrays, es: list[Arrays]) -> list[Arrays]:
+    """The matrices, complex if any of them, or of the others, is."""
+    dtype = xp.result_type(*(x.dtype for x in (*others, *(x for e in es for x in e))))
+    return [tuple(x if x.dtype == dtype else xp.astype(x, dtype) for x in e) for e in es]
+
+
+def _points(xp: Any, symbol: Symbol, b: Arrays, data: Array) -> tuple[Point, Point]:
+    """The explicit points and the origin, where the rest is."""
+    x = real(xp, xp.linalg.diagonal(b[0]))
+    n = x.shape[-1]
+    if len(b) > 1:
+        x = xp.concat([x, xp.zeros_like(xp.sum(x, axis=-1, keepdims=True))], axis=-1)
+    points = symbol.points(xp, x, data)
+    return tuple(p[..., :n] for p in points), tuple(p[..., n:] for p in points)
+
+
+def _paths(es: list[Arrays], rest: bool) -> list[tuple[tuple[bool, ...], list[Array]]]:
+    """Which of the indices i_0, ..., i_k lie in the rest, and what joins those that do not.
+
+    No two neighbours lie there, and not both ends; two matrices that meet there are
+    multiplied.
+    """
+    count = len(es) + 1
+    paths = []
+    for where in itertools.product((False, True) if rest else (False,), repeat=count):
+        if any(x and y for x, y in itertools.pairwise(where)) or (where[0] and where[-1]):
+            continue
+        links, s, last = [], int(where[0]), len(es) - int(where[-1])
+        while s < last:
+            through = where[s + 1]
+            links.append(es[s][2] @ es[s + 1][1] if through else es[s][0])
+            s += 1 + through
+        paths.append((where, links))
+    return paths
+
+
+def _sections(
+    points: Point, others: list[Point], links: list[Array]
+) -> Iterator[tuple[list[Point], Array]]:
+    """Points, one along each of q + 1 last axes, and the products of the entries of q links.
+
+    (M_1)_{ia} (M_2)_{ab} ... with axes i, a, b, ...; in sections of the first axis if there
+    are many; None for no links.
     """
     q = len(links)
     n = points[0].shape[-1]
 
-    def along(x: Array, axis: int, count: int) -> Array:
-        """The last axis of x as the given one of `count` last axes."""
-        index = (..., *(slice(None) if a == axis else None for a in range(count)))
-        return x[index]
-
-    def rows(start: int, stop: int) -> Array:
-        at = [
-            tuple(along(p[..., start:stop] if a == 0 else p, a, q + 1) for p in points)
-            for a in range(q + 1)
-        ]
-        at += [tuple(along(p, q, q + 1) for p in other) for other in others]
-        d = symbol.divided_difference(xp, at)
-        if not q:
-            return d
-        product = None
-        for a, m in enumerate(links):
-            m = m[..., start:stop, :] if a == 0 else m
-            index = (..., *(slice(None) if b in (a, a + 1) else None for b in range(q + 1)))
-            product = m[index] if product is None else product * m[index]
-        if symbol.partial:  # undefined, but not asked for
-            d = xp.where(product == 0, xp.zeros_like(d), d)
-        product = d * product
-        return xp.sum(product, axis=tuple(range(-q, -1))) if q > 1 else product
+    def along(x: Array, axis: int) -> Array:
+        """The last axis of x as the given one of q + 1."""
+        return x[(..., *(slice(None) if a == axis else None for a in range(q + 1)))]
 
     entries = n ** (q + 1) * math.prod(points[0].shape[:-1])
-    if q < 2 or entries <= _LARGEST:
-        return rows(0, n)
-    step = max(1, n * _LARGEST // entries)
-    return xp.concat([rows(i, min(i + step, n)) for i in range(0, n, step)], axis=-2)
+    step = n if q < 2 or entries <= _LARGEST else max(1, n * _LARGEST // entries)
+    for start in range(0, n, step) if n else (0,):
+        section = slice(start, min(start + step, n))
+        at = [
+            tuple(along(p[..., section] if a == 0 else p, a) for p in points) for a in range(q + 1)
+        ]
+        at += [tuple(along(p, q) for p in other) for other in others]
+        product = None
+        for a, m in enumerate(links):
+            m = m[..., section, :] if a == 0 else m
+            m = m[(..., *(slice(None) if j in (a, a + 1) else None for j in range(q + 1)))]
+            product = m if product is None else product * m
+        yield at, product

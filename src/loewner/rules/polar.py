@@ -49,7 +49,9 @@ class Polar(Rule):
         if self.rotation and s.shape[-1]:
             negative = (xp.linalg.det(u) * xp.linalg.det(v))[..., None] < 0
             i = positions(xp, s)
-            flip = xp.where(negative & (i == s.shape[-1]), xp.zeros_like(s) - 1, xp.zeros_like(s) + 1)
+            flip = xp.where(
+                negative & (i == s.shape[-1]), xp.zeros_like(s) - 1, xp.zeros_like(s) + 1
+            )
             u, s = u * flip[..., None, :], s * flip
         return u, diagonal_matrix(xp, s, v.dtype), v
 

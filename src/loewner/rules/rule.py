@@ -70,10 +70,6 @@ class Solvers(Protocol):
         """state = body(state) as long as condition(state), as `jax.lax.while_loop`."""
         ...
 
-    def pull_back(self, function: Any, x: Array, cotangents: Arrays) -> Array:
-        """The cotangent of x, given those of the outputs function(xp, x)."""
-        ...
-
 
 class Ops(Protocol):
     """What a rule may use while it states a derivative.

@@ -27,7 +27,7 @@ from typing import Any
 
 from .operator_integral import DataGradient, OperatorIntegral
 from .pieces import adjoint, conj, diagonal_matrix, herm, real, skew, total
-from .rule import Array, Arrays, Ops, Rule, Solvers
+from .rule import Array, Arrays, Rule, Solvers
 from .symbols import Symbol
 
 

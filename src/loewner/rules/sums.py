@@ -193,7 +193,7 @@ class SpectralSum(Rule):
             slope = self._slope(ops, parts, conj(xp, data))
             ga = like(xp, xp.astype(g, slope.dtype)[..., None, None] * slope, a)
         if wanted[-1]:
-            b = self.frame.operator(xp, parts)
+            b = self.frame.operator(xp, tuple(parts))
             each = g[..., None] + xp.zeros_like(xp.linalg.diagonal(b[0]))
             identity = diagonal_matrix(xp, each / self.frame.copies, each.dtype)
             rule = DataGradient(Jet(), 0, len(b) > 1)

@@ -44,7 +44,7 @@ class Symbol(ABC):
     """Whether divided differences may be undefined, NaN. They do no harm where they are
     multiplied by zero: the function does not move there."""
 
-    def points(self, xp: Any, x: Array, data: Array | None) -> Point:
+    def points(self, xp: Any, x: Array, data: Array) -> Point:
         """The points (..., n) with what the symbol needs to know of them."""
         return (x,)
 
@@ -410,5 +410,3 @@ class Jet(Symbol):
                 total = term if total is None else total + term
                 factorial *= k + j + 1
         return near, total
-
-
