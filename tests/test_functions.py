@@ -273,6 +273,16 @@ def test_cuts_through_clusters_have_no_derivative_and_say_so(fw):
     for function in (lambda a: lw.spectral_projector(a, 2), lambda a: lw.low_rank(a, 2)):
         (g,) = fw.grad(lambda a, f=function: (w * f(a)).sum(), (a,))
         assert np.isnan(g).all()
+    reflection, line = np.diag([2.0, 1.0, 1.0, -1.0]), np.diag([2.0, 1.0, 0.0, 0.0])
+    for function, matrix in (
+        (lw.nearest_rotation, reflection),
+        (lw.nearest_orthogonal, line),
+        (lambda a: lw.polar(a).hermitian, line),
+        (lambda a: lw.nearest_orthogonal(a[:, :3]), line),
+    ):
+        rows = w[:, : function(matrix).shape[-1]]
+        (g,) = fw.grad(lambda a, f=function, rows=rows: (rows * f(a)).sum(), (matrix,))
+        assert not np.isfinite(g).all()
     with np.errstate(all="ignore"):
         for function in (lw.logm, lw.invsqrtm, lw.sqrtm):
             singular = np.diag([0.0, 0.0, 1.0, 2.0])

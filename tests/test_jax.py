@@ -190,6 +190,28 @@ def test_the_transposed_jvp_costs_no_more_products_than_the_written_vjp(rule, sh
     )
 
 
+@pytest.mark.parametrize(
+    ("loss", "products"),
+    [
+        # of 2 n^3 flops: one for the value, two into and two out of the frame
+        (lambda a, c: (c * lw.expm(a, hermitian=True)).sum(), 5),
+        (lambda a, c: (c * lw.invsqrtm(a, hermitian=True)).sum(), 5),
+        (lambda a, c: (c * lw.spectral_projector(a, 3)).sum(), 5),
+        (lambda a, c: (c * lw.funm(a, jnp.sin)).sum(), 5),
+        (lambda a, c: (c * lw.low_rank(a, 3)).sum(), 5),
+        (lambda a, c: (c * lw.nearest_orthogonal(a)).sum(), 5),
+        # a sum: its gradient alone
+        (lambda a, c: lw.spectral_sum(a, jnp.log), 1),
+        (lambda a, c: lw.sum_largest(a, 3), 1),
+        (lambda a, c: lw.matrix_norm(a, "nuc"), 1),
+        (lambda a, c: lw.schatten_norm(a, 3), 1),
+    ],
+)
+def test_value_and_gradient_of_a_function_cost_few_products(loss, products):
+    a = jnp.ones((40, 40))
+    assert 1 <= compiled_products(jax.value_and_grad(loss), a, a) <= products
+
+
 def test_float32_stays_float32():
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -11,7 +11,7 @@ from ._arguments import matrices
 from .frameworks import Framework, framework_of
 from .rules import GeneralFunction, HermitianFrame, HermitianFunction, SpectralSum, frechet
 from .rules.frechet import Interval, Lowest, Predicate, Projector
-from .rules.pieces import real
+from .rules.pieces import real, tolerance
 from .rules.rule import Array, Arrays
 from .rules.symbols import Cut, Exp, Inverse, Jet, Log, Monomial, Power, Symbol
 
@@ -286,8 +286,7 @@ def signm(a: Array, hermitian: bool = False) -> Array:
     Parameters
     ----------
     a : array, shape (..., n, n)
-        Without eigenvalues on the imaginary axis, where the result is NaN (0 at eigenvalues
-        of Hermitian matrices that are exactly zero).
+        Without eigenvalues on the imaginary axis, where the result is NaN.
     hermitian : bool
         Whether a is Hermitian; its lower triangle is read.
 
@@ -322,8 +321,9 @@ def signm(a: Array, hermitian: bool = False) -> Array:
     framework, (a,) = matrices("signm", square=True, a=a)
     w, parts = hermitian_frame(framework, a)
     xp = framework.xp
+    tau = tolerance(xp, w, w.shape[-1])
     one = xp.zeros_like(w) + 1
-    c = xp.where(w > 0, one, xp.where(w < 0, -one, w))
+    c = xp.where(w > tau, one, xp.where(w < -tau, -one, xp.nan * one))
     return framework.call(HermitianFunction(Cut(Monomial(0))), *parts, c[..., None, :])[0]
 
 

@@ -14,6 +14,7 @@ from .rules.rule import Array
 from .rules.sums import AbsolutePower, Largest
 
 
+# ord is the name that NumPy has for it
 def matrix_norm(a: Array, ord: str | float = "fro") -> Array:  # noqa: A002
     """Unitarily invariant norm of a matrix, a function of its singular values.
 

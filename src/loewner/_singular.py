@@ -149,8 +149,7 @@ def polar(a: Array, side: str = "right") -> PolarResult:
     *Differentiable* to every order at matrices of full rank, at repeated singular values too
     (at orthogonal matrices). U of a real square matrix is also differentiable where a single
     singular value vanishes, along the branch that is returned. At other rank-deficient
-    matrices U is not unique and P not differentiable: what there is of a derivative, 1/0 in
-    the directions that do not exist, is left out.
+    matrices U is not unique and P not differentiable: NaN in the directions that see it.
 
     References
     ----------
@@ -238,7 +237,7 @@ def nearest_rotation(a: Array) -> Array:
     *Differentiable* to every order where R is unique: where the last two singular values do
     not cancel, s_{n-1} + det(U V^T) s_n > 0. So at the identity, where all of them
     coincide, where one vanishes (planar point sets) and at reflections with s_{n-1} > s_n.
-    At a reflection with s_{n-1} = s_n, and where two vanish, there is no derivative.
+    At a reflection with s_{n-1} = s_n, and where two vanish, there is none: it is NaN.
 
     References
     ----------

@@ -205,19 +205,25 @@ def integral(xp: Any, symbol: Symbol, b: Arrays, data: Array, es: list[Arrays]) 
             if product is None:
                 sums.append(d)
                 continue
-            if symbol.partial:  # undefined, but not asked for
-                d = xp.where(product == 0, xp.zeros_like(d), d)
             q = len(links)
-            sums.append(xp.sum(d * product, axis=tuple(range(-q, -1))) if q > 1 else d * product)
+            product = _scaled(xp, symbol, d, product)
+            sums.append(xp.sum(product, axis=tuple(range(-q, -1))) if q > 1 else product)
         inner = sums[0] if len(sums) == 1 else xp.concat(sums, axis=-2)
         if where[0]:
-            part, term = 1, es[0][1] @ inner if links else es[0][1] * inner[..., None, :]
+            part, x, d = 1, es[0][1], inner[..., None, :]
+            term = x @ inner if links else _scaled(xp, symbol, d, x)
         elif where[-1]:
-            part, term = 2, inner @ es[-1][2] if links else inner[..., :, None] * es[-1][2]
+            part, x, d = 2, es[-1][2], inner[..., :, None]
+            term = inner @ x if links else _scaled(xp, symbol, d, x)
         else:
             part, term = 0, inner
         found[part] = total(found[part], term)
     return tuple(found)
+
+
+def _scaled(xp: Any, symbol: Symbol, d: Array, x: Array) -> Array:
+    """d x, zero where x is: what is undefined there is not asked for."""
+    return d * x if not symbol.partial else xp.where(x == 0, xp.zeros_like(x), d) * x
 
 
 def data_gradient(

@@ -115,6 +115,12 @@ def reciprocal_gap(xp: Any, a: Array, b: Array, masked: Array) -> Array:
     return xp.where(masked, xp.zeros_like(difference), 1 / xp.where(masked, one, difference))
 
 
+def undefined(xp: Any, masked: Array, x: Array) -> Array:
+    """NaN on the mask, where x is not zero; what is undefined and not asked for does no harm."""
+    lost = masked & (x != 0)
+    return xp.where(lost, xp.zeros_like(x) + float("nan"), xp.zeros_like(x))
+
+
 def total(*terms: Array) -> Array:
     """The sum of the terms that are not None; None if there are none."""
     present = [t for t in terms if t is not None]

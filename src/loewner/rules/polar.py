@@ -7,11 +7,12 @@ H is diagonal in value. With X = W^H dA V,
     dW = W Omega + K,                   dH = herm(X - Omega H).                           (1)
 
 Of two singular values only their sum is divided by, which is why the orthogonal factor is
-smooth where they repeat, and, for real square A, where one of them vanishes. Adjoint: with
-Omega* = W^H W* - herm(H*) H, Y the solution of the first equation for it, and K* that of
-the second for W*,
+smooth where they repeat, and, for real square A, where one of them vanishes: the diagonal of
+X - X^H is zero. Where another sum vanishes there is no solution, and Omega is NaN unless
+X - X^H is zero there. Adjoint: with Y the solution of the first equation for
+Omega* = skew(W^H W* - herm(H*) H), and K* that of the second for W*,
 
-    X* = Y - Y^H + herm(H*) - W^H K*,        A* = (W X* + K*) V^H.                        (2)
+    X* = 2 Y + herm(H*) - W^H K*,        A* = (W X* + K*) V^H.                            (2)
 
 The rotation is that of the nearest W of determinant one: the last column of U and the last
 singular value change their sign where det(U V^H) = -1.
@@ -25,7 +26,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from .pieces import adjoint, diagonal_matrix, herm, positions, tolerance, total
+from .pieces import adjoint, diagonal_matrix, herm, positions, real, skew, tolerance, total
 from .rule import Array, Ops, Rule
 from .sylvester import RightDivision, Sylvester
 
@@ -56,13 +57,21 @@ class Polar(Rule):
         return u, diagonal_matrix(xp, s, v.dtype), v
 
     @staticmethod
-    def _masks(ops: Ops, w: Array, h: Array) -> tuple[Array, Array]:
-        """Pairs whose singular values both vanish, (..., n, n), and those that do, (..., n)."""
+    def _masks(ops: Ops, w: Array, h: Array) -> tuple[tuple[Array, Array], Array]:
+        """Pairs whose singular values both vanish, less those that do no harm, and values that do.
+
+        (..., n, n) twice and (..., n). A pair is twice the same value on the diagonal; there
+        X - X^H is zero if it is real.
+        """
         xp = ops.xp
-        s = ops.constant(xp.linalg.diagonal(h))
-        s = xp.real(s) if xp.isdtype(s.dtype, "complex floating") else s
+        s = ops.constant(real(xp, xp.linalg.diagonal(h)))
         tau = tolerance(xp, s, w.shape[-2])
-        return xp.abs(s[..., :, None] + s[..., None, :]) <= tau[..., None], xp.abs(s) <= tau
+        pairs = xp.abs(s[..., :, None] + s[..., None, :]) <= tau[..., None]
+        lost = pairs
+        if not xp.isdtype(w.dtype, "complex floating"):
+            i = positions(xp, s)
+            lost = pairs & ~(i[..., :, None] == i[..., None, :])
+        return (pairs, lost), xp.abs(s) <= tau
 
     def jvp(self, ops, inputs, outputs, tangents):
         w, h, v = outputs
@@ -71,7 +80,8 @@ class Polar(Rule):
         pairs, zero = self._masks(ops, w, h)
         y = da @ ops.constant(v)
         x = adjoint(xp, w) @ y  # X = W^H dA V
-        (omega,) = ops.solve(Sylvester(), (pairs,), (-h, h), (x - adjoint(xp, x),))
+        (omega,) = ops.solve(Sylvester(), pairs, (-h, h), (x - adjoint(xp, x),))
+        omega = skew(xp, omega)  # as it is; its adjoint takes the skew part of a cotangent first
         dw = w @ omega
         if w.shape[-2] > w.shape[-1]:
             dw = dw + ops.solve(RightDivision(), (zero,), (h,), (y - w @ x,))[0]
@@ -89,8 +99,9 @@ class Polar(Rule):
             turn.append(-gh @ h)
             gx.append(gh)
         if turn:
-            (y,) = ops.solve(Sylvester(), (pairs,), (-h, h), (total(*turn),), adjoint=True)
-            gx.append(y - adjoint(xp, y))
+            turned = skew(xp, total(*turn))
+            (y,) = ops.solve(Sylvester(), pairs, (-h, h), (turned,), adjoint=True)
+            gx.append(2 * y)
         if gw is not None and w.shape[-2] > w.shape[-1]:
             (outer,) = ops.solve(RightDivision(), (zero,), (h,), (gw,), adjoint=True)
             gx.append(-(adjoint(xp, w) @ outer))

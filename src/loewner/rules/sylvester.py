@@ -17,15 +17,17 @@ from __future__ import annotations
 
 import dataclasses
 
-from .pieces import adjoint, reciprocal_gap
+from .pieces import adjoint, conj, reciprocal_gap, undefined
 from .rule import LinearEquation
 
 
 @dataclasses.dataclass(frozen=True)
 class Sylvester(LinearEquation):
-    """Omega B2 - B1 Omega = X: coefficients (B1, B2), mask (same,), unknown (Omega,).
+    """Omega B2 - B1 Omega = X: coefficients (B1, B2), masks (same[, lost]), unknown (Omega,).
 
     Bartels and Stewart's equation (LAPACK trsyl); B1, B2 and X are (..., n, n).
+
+    Where there is no solution, on `lost`, a part of the mask, Omega is NaN unless X is zero.
     """
 
     def apply(self, xp, c, x):
@@ -43,26 +45,24 @@ class Sylvester(LinearEquation):
         return -(y @ adjoint(xp, omega)), adjoint(xp, omega) @ y
 
     def solve(self, xp, masks, c, rhs):
-        (gap,) = self._gap(xp, masks, c)
-        return (gap * rhs[0],)
+        b1, b2 = (xp.linalg.diagonal(b) for b in c)
+        return (self._divided(xp, reciprocal_gap(xp, b1, b2, masks[0]), masks, rhs[0]),)
 
     def solve_adjoint(self, xp, masks, c, rhs):
-        (gap,) = self._gap(xp, masks, c)
-        if xp.isdtype(gap.dtype, "complex floating"):
-            gap = xp.conj(gap)
-        return (gap * rhs[0],)
+        b1, b2 = (conj(xp, xp.linalg.diagonal(b)) for b in c)
+        return (self._divided(xp, reciprocal_gap(xp, b1, b2, masks[0]), masks, rhs[0]),)
 
     @staticmethod
-    def _gap(xp, masks, c):
-        b1, b2 = c
-        return (reciprocal_gap(xp, xp.linalg.diagonal(b1), xp.linalg.diagonal(b2), masks[0]),)
+    def _divided(xp, gap, masks, x):
+        return gap * x if len(masks) == 1 else gap * x + undefined(xp, masks[1], x)
 
 
 @dataclasses.dataclass(frozen=True)
 class RightDivision(LinearEquation):
     """K B = Y: coefficient (B,), mask (zero,), unknown (K,); B (..., n, n), Y (..., m, n).
 
-    The part of the turn outside a span, where the other core of (1) is zero.
+    The part of the turn outside a span, where the other core of (1) is zero. NaN in the
+    columns of the mask, unless Y is zero.
     """
 
     def apply(self, xp, c, x):
@@ -77,7 +77,9 @@ class RightDivision(LinearEquation):
     def solve(self, xp, masks, c, rhs):
         s = xp.linalg.diagonal(c[0])
         origin = xp.zeros_like(xp.sum(s, axis=-1, keepdims=True))
-        return (rhs[0] * reciprocal_gap(xp, origin, s, masks[0][..., None, :]),)
+        zero = masks[0][..., None, :]
+        inverse = reciprocal_gap(xp, origin, s, zero)
+        return (rhs[0] * inverse + undefined(xp, zero, rhs[0]),)
 
     def solve_adjoint(self, xp, masks, c, rhs):
         return self.solve(xp, masks, c, rhs)  # at a real diagonal core
