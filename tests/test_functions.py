@@ -280,7 +280,7 @@ def test_cuts_through_clusters_have_no_derivative_and_say_so(fw):
         (lambda a: lw.polar(a).hermitian, line),
         (lambda a: lw.nearest_orthogonal(a[:, :3]), line),
     ):
-        rows = w[:, : function(matrix).shape[-1]]
+        rows = fw.array(c[:, : function(matrix).shape[-1]])
         (g,) = fw.grad(lambda a, f=function, rows=rows: (rows * f(a)).sum(), (matrix,))
         assert not np.isfinite(g).all()
     with np.errstate(all="ignore"):

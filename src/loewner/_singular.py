@@ -171,7 +171,7 @@ def polar(a: Array, side: str = "right") -> PolarResult:
         raise ValueError(f"polar: side must be 'right' or 'left', not {side!r}")
     framework, tall = tall_matrix("polar", a)
     xp = framework.xp
-    w, h, v = framework.call(Polar(wide=tall.wide), tall.matrix)
+    w, _, v, h = framework.call(Polar(wide=tall.wide), tall.matrix)
     v = framework.constant(v)
     u = w @ adjoint(xp, v)
     inner = (side == "right") != tall.wide
@@ -255,7 +255,7 @@ def nearest_rotation(a: Array) -> Array:
     framework, (a,) = matrices("nearest_rotation", square=True, a=a)
     if framework.xp.isdtype(a.dtype, "complex floating"):
         raise TypeError(f"nearest_rotation: a must be real, but has dtype {a.dtype}")
-    w, _, v = framework.call(Polar(rotation=True), a)
+    w, _, v, _ = framework.call(Polar(rotation=True), a)
     return w @ framework.xp.matrix_transpose(framework.constant(v))
 
 

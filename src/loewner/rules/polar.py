@@ -14,6 +14,9 @@ Omega* = skew(W^H W* - herm(H*) H), and K* that of the second for W*,
 
     X* = 2 Y + herm(H*) - W^H K*,        A* = (W X* + K*) V^H.                            (2)
 
+The Hermitian factor is H where it is differentiable; where singular values vanish it is not,
+as |s| is not.
+
 The rotation is that of the nearest W of determinant one: the last column of U and the last
 singular value change their sign where det(U V^H) = -1.
 
@@ -28,12 +31,12 @@ import dataclasses
 
 from .pieces import adjoint, diagonal_matrix, herm, positions, real, skew, tolerance, total
 from .rule import Array, Ops, Rule
-from .sylvester import RightDivision, Sylvester
+from .sylvester import Defined, RightDivision, Sylvester
 
 
 @dataclasses.dataclass(frozen=True)
 class Polar(Rule):
-    """(W, H, V) of a tall A: W (..., m, n), H and V (..., n, n); A = W H V^H.
+    """(W, H, V, P) of a tall A: W (..., m, n), the others (..., n, n); A = W H V^H, P = H.
 
     W is the orthonormal factor in the frame V: that of A itself is W V^H. `wide` says that
     the solver is to be handed A^H, `rotation` that det(W V^H) = 1 is wanted (A real, square).
@@ -54,7 +57,9 @@ class Polar(Rule):
                 negative & (i == s.shape[-1]), xp.zeros_like(s) - 1, xp.zeros_like(s) + 1
             )
             u, s = u * flip[..., None, :], s * flip
-        return u, diagonal_matrix(xp, s, v.dtype), v
+        # two arrays: the outputs of a rule are told apart by their identity
+        h, p = (diagonal_matrix(xp, s, v.dtype) for _ in range(2))
+        return u, h, v, p
 
     @staticmethod
     def _masks(ops: Ops, w: Array, h: Array) -> tuple[tuple[Array, Array], Array]:
@@ -74,7 +79,7 @@ class Polar(Rule):
         return (pairs, lost), xp.abs(s) <= tau
 
     def jvp(self, ops, inputs, outputs, tangents):
-        w, h, v = outputs
+        w, h, v, _ = outputs
         (da,) = tangents
         xp = ops.xp
         pairs, zero = self._masks(ops, w, h)
@@ -85,13 +90,17 @@ class Polar(Rule):
         dw = w @ omega
         if w.shape[-2] > w.shape[-1]:
             dw = dw + ops.solve(RightDivision(), (zero,), (h,), (y - w @ x,))[0]
-        return dw, herm(xp, x - omega @ h), xp.zeros_like(v)
+        dh = herm(xp, x - omega @ h)
+        (dp,) = ops.solve(Defined(), pairs[:1], (), (dh,))
+        return dw, dh, xp.zeros_like(v), dp
 
     def vjp(self, ops, inputs, outputs, cotangents, wanted):
-        w, h, v = outputs
-        gw, gh, _ = cotangents
+        w, h, v, _ = outputs
+        gw, gh, _, gp = cotangents
         xp = ops.xp
         pairs, zero = self._masks(ops, w, h)
+        if gp is not None:
+            gh = total(gh, *ops.solve(Defined(), pairs[:1], (), (herm(xp, gp),), adjoint=True))
         gx, outer = [], None
         turn = [] if gw is None else [adjoint(xp, w) @ gw]
         if gh is not None:

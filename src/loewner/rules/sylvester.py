@@ -86,6 +86,26 @@ class RightDivision(LinearEquation):
 
 
 @dataclasses.dataclass(frozen=True)
+class Defined(LinearEquation):
+    """X as it is, but NaN on the mask, where it has no derivative, unless it is zero there."""
+
+    def apply(self, xp, c, x):
+        return x
+
+    def apply_adjoint(self, xp, c, y):
+        return y
+
+    def coefficients_gradient(self, xp, x, y):
+        return ()
+
+    def solve(self, xp, masks, c, rhs):
+        return (rhs[0] + undefined(xp, masks[0], rhs[0]),)
+
+    def solve_adjoint(self, xp, masks, c, rhs):
+        return self.solve(xp, masks, c, rhs)
+
+
+@dataclasses.dataclass(frozen=True)
 class CoupledSylvester(LinearEquation):
     """How the two frames of A = U B V^H turn: the generalized Sylvester equation (LAPACK tgsyl).
 
