@@ -62,7 +62,9 @@ def eig(a: Array, left: bool = False) -> EigResult | LeftEigResult:
     uses the eigenvalues of a defective cluster. If the solver finds a matrix defective to
     the last bit, reverse mode may return NaN for it, also for a loss on its other
     eigenvalues, since a cotangent of zero does not say that an eigenvalue is not used;
-    forward mode is right for those.
+    forward mode is right for those. The projector of a cluster and the mean of its
+    eigenvalues are well-conditioned, whatever happens inside: `spectral_projector` and
+    `spectral_mean` with ``hermitian=False``; functions of a are `expm`, `sqrtm`, ...
 
     The rule uses the left eigenvectors of the solver, so that each eigenvalue keeps its
     own condition number, however ill-conditioned the others are: in JAX on the CPU, and in

@@ -65,7 +65,7 @@ def eigh(a: Array, b: Array | None = None, UPLO: str = "L") -> EighResult:
 
     *Not differentiable*, and not reported: a loss that uses one member of a repeated pair.
     A function f(a) put together as ``V f(w) V^H`` is smooth at a repeat, but its
-    derivative is not determined by w and V alone there.
+    derivative is not determined by w and V alone there: use `funm`, or the named functions.
 
     Eigenvalues within ``(n + 16) eps max|w|`` of each other count as equal: the backward
     error of the solver. With b the width is multiplied by the ratio of the squared lengths

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ._arguments import matrices
 from ._functions import jets
@@ -15,16 +16,16 @@ from .rules.sums import AbsolutePower, Largest
 
 
 # ord is the name that NumPy has for it
-def matrix_norm(a: Array, ord: str | float = "fro") -> Array:  # noqa: A002
+def matrix_norm(a: Array, ord: Any = "fro") -> Array:  # noqa: A002
     """Unitarily invariant norm of a matrix, a function of its singular values.
 
     Parameters
     ----------
     a : array, shape (..., m, n)
-    ord : {"nuc", "fro", 2}
+    ord : {"nuc", "fro", 2} or ("schatten", p)
         The nuclear norm (sum of the singular values), the Frobenius norm, or the spectral norm
-        (the largest), as in `numpy.linalg.matrix_norm`. For the Schatten norm of any
-        exponent see `schatten_norm`.
+        (the largest), as in `numpy.linalg.matrix_norm`; or the Schatten norm of exponent p
+        (`schatten_norm`).
 
     Returns
     -------
@@ -67,9 +68,11 @@ def matrix_norm(a: Array, ord: str | float = "fro") -> Array:  # noqa: A002
         return _largest(framework, tall, tall.matrix.shape[-1])
     if ord == "fro":
         return schatten_norm(a, 2)
+    if isinstance(ord, tuple) and len(ord) == 2 and ord[0] == "schatten":
+        return schatten_norm(a, ord[1])
     if isinstance(ord, (int, float)) and ord == 2:
         return ky_fan_norm(a, 1)
-    raise ValueError(f"matrix_norm: ord must be 'nuc', 'fro' or 2, not {ord!r}")
+    raise ValueError(f"matrix_norm: ord must be 'nuc', 'fro', 2 or ('schatten', p), not {ord!r}")
 
 
 def schatten_norm(a: Array, p: float) -> Array:
