@@ -57,6 +57,18 @@ def matrices(
     return framework, list(arrays.values())
 
 
+def same_batch(function: str, **arguments: Array) -> tuple[int, ...]:
+    """The common leading dimensions of stacks of matrices; ValueError if there are none."""
+    try:
+        return np.broadcast_shapes(*(tuple(x.shape[:-2]) for x in arguments.values()))
+    except ValueError:
+        shapes = " and ".join(f"{n} has shape {tuple(x.shape)}" for n, x in arguments.items())
+        names = " and ".join(arguments)
+        raise ValueError(
+            f"{function}: the leading dimensions of {names} do not broadcast: {shapes}"
+        ) from None
+
+
 def _common_framework(function: str, arguments: dict[str, Any]) -> Framework:
     found = {n: f for n, f in ((n, framework_of(x)) for n, x in arguments.items()) if f}
     chosen = None

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from ._arguments import matrices, triangle
+from ._arguments import matrices, same_batch, triangle
 from ._results import EighResult
 from .rules import Eigh, GeneralizedEigh
 from .rules.rule import Array
@@ -145,13 +143,7 @@ def _call(name: str, a: Any, b: Any, UPLO: str, outputs: int) -> tuple[Array, ..
             f"{name}: a and b must be of the same order, but a has shape {tuple(a.shape)} "
             f"and b has shape {tuple(b.shape)}"
         )
-    try:
-        batch = np.broadcast_shapes(tuple(a.shape[:-2]), tuple(b.shape[:-2]))
-    except ValueError:
-        raise ValueError(
-            f"{name}: the leading dimensions of a and b do not broadcast: a has shape "
-            f"{tuple(a.shape)} and b has shape {tuple(b.shape)}"
-        ) from None
+    batch = same_batch(name, a=a, b=b)
     a, b = (
         x
         if tuple(x.shape[:-2]) == batch

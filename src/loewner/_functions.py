@@ -11,7 +11,7 @@ from ._arguments import matrices
 from .frameworks import Framework, framework_of
 from .rules import GeneralFunction, HermitianFrame, HermitianFunction, SpectralSum, frechet
 from .rules.frechet import Interval, Lowest, Predicate, Projector
-from .rules.pieces import real, tolerance
+from .rules.pieces import powers_of_two, real, tolerance
 from .rules.rule import Array, Arrays
 from .rules.symbols import Cut, Exp, Inverse, Jet, Log, Monomial, Power, Symbol
 
@@ -37,7 +37,11 @@ def jets(framework: Framework, f: Callable[[Array], Array], x: Array) -> tuple[F
     def whole(x: Array) -> Array:
         return f(x) + framework.xp.zeros_like(x)
 
-    y = whole(x)
+    y = f(x)
+    if framework_of(y) is None:
+        if not isinstance(y, (int, float, complex)):
+            raise TypeError(f"f must return an array, not {type(y).__name__}")
+        y = whole(x)
     framework = joined(framework, y)
     if tuple(y.shape) != tuple(x.shape):
         raise ValueError(
@@ -67,10 +71,30 @@ def _slope(framework: Framework, g: Callable[[Array], Array]) -> Callable[[Array
     return lambda x: framework.push(g, x, framework.xp.zeros_like(x) + 1)
 
 
-def _hermitian(name: str, a: Any, symbol: Symbol) -> Array:
+def units(framework: Framework, a: Array) -> tuple[Array, Array]:
+    """Powers of two 1/c and c, (..., 1, 1), with the entries of a/c at most of order one.
+
+    Of four, so that their roots round nothing either. Products of the entries of matrices
+    with very large or small ones would leave the range.
+    """
+    xp = framework.xp
+    size = xp.abs(framework.constant(a))
+    reduce = xp.max if 0 not in size.shape else xp.sum
+    size = reduce(reduce(size, axis=-1), axis=-1)[..., None, None]
+    down, up = powers_of_two(xp, xp.sqrt(size))
+    return xp.astype(down * down, a.dtype), xp.astype(up * up, a.dtype)
+
+
+def _hermitian(name: str, a: Any, symbol: Symbol, degree: float | None = None) -> Array:
+    """f(A); degree is p if f(c A) = c^p f(A) for positive c."""
     framework, (a,) = matrices(name, square=True, a=a)
-    _, parts = hermitian_frame(framework, a)
-    return framework.call(HermitianFunction(symbol), *parts)[0]
+    if degree is None:
+        _, parts = hermitian_frame(framework, a)
+        return framework.call(HermitianFunction(symbol), *parts)[0]
+    down, up = units(framework, a)
+    _, parts = hermitian_frame(framework, a * down)
+    (x,) = framework.call(HermitianFunction(symbol), *parts)
+    return x * framework.xp.pow(up, degree)
 
 
 def expm(a: Array, hermitian: bool = False) -> Array:
@@ -193,7 +217,7 @@ def sqrtm(a: Array, hermitian: bool = False) -> Array:
            [0., 3.]])
     """
     if hermitian:
-        return _hermitian("sqrtm", a, Power(0.5))
+        return _hermitian("sqrtm", a, Power(0.5), 0.5)
     return _general("sqrtm", a, frechet.Sqrt())
 
 
@@ -227,7 +251,7 @@ def invsqrtm(a: Array, hermitian: bool = False) -> Array:
            [0.  , 0.25]])
     """
     if hermitian:
-        return _hermitian("invsqrtm", a, Power(-0.5))
+        return _hermitian("invsqrtm", a, Power(-0.5), -0.5)
     return _general("invsqrtm", a, frechet.InverseSqrt())
 
 
@@ -277,7 +301,7 @@ def fractional_matrix_power(a: Array, p: float, hermitian: bool = False) -> Arra
         symbol: Symbol = Inverse()
     else:
         symbol = Monomial(int(p)) if p.is_integer() and 0 <= p <= 32 else Power(p)
-    return _hermitian("fractional_matrix_power", a, symbol)
+    return _hermitian("fractional_matrix_power", a, symbol, p)
 
 
 def signm(a: Array, hermitian: bool = False) -> Array:
@@ -484,10 +508,14 @@ def spectral_projector(a: Array, select: Select, hermitian: bool = True) -> Arra
            [0., 0., 0.],
            [0., 0., 1.]])
     """
-    chosen = _selection("spectral_projector", select)
+    return _projector("spectral_projector", a, select, hermitian)
+
+
+def _projector(name: str, a: Any, select: Any, hermitian: bool) -> Array:
+    chosen = _selection(name, select)
     if not hermitian:
-        return _general("spectral_projector", a, Projector(chosen))
-    framework, (a,) = matrices("spectral_projector", square=True, a=a)
+        return _general(name, a, Projector(chosen))
+    framework, (a,) = matrices(name, square=True, a=a)
     w, parts = hermitian_frame(framework, a)
     c = framework.xp.astype(chosen.mask(framework.xp, w), w.dtype)[..., None, :]
     return framework.call(HermitianFunction(Cut(Monomial(0))), *parts, c)[0]
@@ -545,7 +573,7 @@ def spectral_mean(a: Array, select: Select, hermitian: bool = True) -> Array:
     """
     framework, (a,) = matrices("spectral_mean", square=True, a=a)
     xp = framework.xp
-    p = spectral_projector(a, select, hermitian)
+    p = _projector("spectral_mean", a, select, hermitian)
     mean = xp.sum(xp.sum(p * xp.matrix_transpose(a), axis=-1), axis=-1)
     rank = xp.sum(xp.linalg.diagonal(framework.constant(p)), axis=-1)
     mean = mean / rank

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ._arguments import matrices
-from ._functions import jets
+import numpy as np
+
+from ._arguments import matrices, same_batch
+from ._functions import jets, units
 from ._singular import Tall, count, tall_matrix
-from .frameworks import Framework
 from .rules import HermitianFrame, SingularFrame, SpectralSum, WeightedSum
-from .rules.pieces import adjoint, powers_of_two
+from .rules.pieces import adjoint, real
 from .rules.rule import Array
 from .rules.sums import AbsolutePower, Largest
 
@@ -63,15 +64,12 @@ def matrix_norm(a: Array, ord: Any = "fro") -> Array:  # noqa: A002
            [0., 1., 0.],
            [0., 0., 0.]])
     """
-    if ord == "nuc":
-        framework, tall = tall_matrix("matrix_norm", a)
-        return _largest(framework, tall, tall.matrix.shape[-1])
-    if ord == "fro":
-        return schatten_norm(a, 2)
+    if isinstance(ord, str) and ord in ("nuc", "fro"):
+        return _schatten("matrix_norm", a, 1 if ord == "nuc" else 2)
     if isinstance(ord, tuple) and len(ord) == 2 and ord[0] == "schatten":
-        return schatten_norm(a, ord[1])
+        return _schatten("matrix_norm", a, ord[1])
     if isinstance(ord, (int, float)) and ord == 2:
-        return ky_fan_norm(a, 1)
+        return _largest("matrix_norm", a, 1)
     raise ValueError(f"matrix_norm: ord must be 'nuc', 'fro', 2 or ('schatten', p), not {ord!r}")
 
 
@@ -112,22 +110,25 @@ def schatten_norm(a: Array, p: float) -> Array:
     >>> lw.jvp(slope, (a,), (e,))[1].round(12)
     np.float64(8.0)
     """
-    if not isinstance(p, (int, float)) or not p >= 1:
-        raise ValueError(f"schatten_norm: p must be at least 1, not {p!r}")
-    if p == 1:
-        return matrix_norm(a, "nuc")
-    if math.isinf(p):
-        return ky_fan_norm(a, 1)
-    framework, tall = tall_matrix("schatten_norm", a)
+    return _schatten("schatten_norm", a, p)
+
+
+def _schatten(name: str, a: Any, p: Any) -> Array:
+    if isinstance(p, bool) or not isinstance(p, (int, float, np.number)) or not p >= 1:
+        raise ValueError(f"{name}: p must be at least 1, not {p!r}")
+    if p == 1 or math.isinf(p):
+        return _largest(name, a, None if p == 1 else 1)
+    p = float(p)
+    framework, (a,) = matrices(name, a=a)
     xp = framework.xp
-    # powers of very large or small numbers would leave the range
-    size = xp.abs(framework.constant(tall.matrix))
-    size = xp.max(xp.max(size, axis=-1), axis=-1) if 0 not in size.shape else xp.sum(size)
-    down, up = powers_of_two(xp, size)
-    matrix = tall.matrix * xp.astype(down[..., None, None], tall.matrix.dtype)
-    rule = WeightedSum(SingularFrame(tall.wide), AbsolutePower(float(p)), float(p))
-    (total,) = framework.call(rule, matrix, outputs=1)
-    return up * (xp.sqrt(total) if p == 2 else xp.exp(xp.log(total) / p))
+    down, up = units(framework, a)
+    tall = Tall(framework, a * down)
+    rule = WeightedSum(SingularFrame(tall.wide), AbsolutePower(p), p)
+    (total,) = framework.call(rule, tall.matrix, outputs=1)
+    one = xp.zeros_like(total) + 1
+    some = xp.where(total == 0, one, total)  # the subgradient at zero is zero
+    norm = xp.sqrt(some) if p == 2 else xp.exp(xp.log(some) / (p * one))
+    return xp.where(total == 0, xp.zeros_like(norm), norm) * real(xp, up[..., 0, 0])
 
 
 def ky_fan_norm(a: Array, k: int) -> Array:
@@ -167,12 +168,13 @@ def ky_fan_norm(a: Array, k: int) -> Array:
     >>> lw.ky_fan_norm(np.diag([3.0, 2.0, 1.0]), 2)
     np.float64(5.0)
     """
-    k = count("ky_fan_norm", k)
-    framework, tall = tall_matrix("ky_fan_norm", a)
-    return _largest(framework, tall, k)
+    return _largest("ky_fan_norm", a, count("ky_fan_norm", k))
 
 
-def _largest(framework: Framework, tall: Tall, k: int) -> Array:
+def _largest(name: str, a: Any, k: int | None) -> Array:
+    """The sum of the k largest singular values, or of all."""
+    framework, tall = tall_matrix(name, a)
+    k = tall.matrix.shape[-1] if k is None else k
     rule = WeightedSum(SingularFrame(tall.wide), Largest(k, singular=True))
     return framework.call(rule, tall.matrix, outputs=1)[0]
 
@@ -248,7 +250,8 @@ def subspace_distance(q1: Array, q2: Array) -> Array:
     full relative precision for small angles.
 
     *Differentiable* up to the fifth order, the square even where the subspaces coincide (the
-    distance itself is not, like any norm), but for angles of pi/2: there is the cut locus.
+    distance itself is not, like any norm; its gradient there is the subgradient zero), but
+    for angles of pi/2: there is the cut locus.
 
     References
     ----------
@@ -269,8 +272,9 @@ def subspace_distance(q1: Array, q2: Array) -> Array:
             f"subspace_distance: the subspaces must have the same dimensions, but q1 has shape "
             f"{tuple(q1.shape)} and q2 has shape {tuple(q2.shape)}"
         )
+    same_batch("subspace_distance", q1=q1, q2=q2)
     xp = framework.xp
-    sines = q2 - q1 @ (adjoint(xp, q1) @ q2)
+    sines = xp.subtract(q2, xp.matmul(q1, xp.matmul(adjoint(xp, q1), q2)))
     tall = Tall(framework, sines)
     s, parts = tall.frame()
 
@@ -283,4 +287,10 @@ def subspace_distance(q1: Array, q2: Array) -> Array:
     n = s.shape[-1]
     even = tall.dilated(parts, data[..., :n], 1.0, data[..., n:])
     rule = SpectralSum(SingularFrame(tall.wide))
-    return xp.sqrt(framework.call(rule, tall.matrix, s, *parts, even)[0])
+    return root_or_zero(xp, framework.call(rule, tall.matrix, s, *parts, even)[0])
+
+
+def root_or_zero(xp: Any, x: Array) -> Array:
+    """The square root, with the subgradient zero at zero."""
+    root = xp.sqrt(xp.where(x == 0, xp.zeros_like(x) + 1, x))
+    return xp.where(x == 0, xp.zeros_like(x), root)

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._arguments import matrices
-from ._functions import invsqrtm
+from ._arguments import matrices, same_batch
+from ._functions import invsqrtm, units
 from ._phase import fix_phase
 from ._singular import nearest_rotation
 from ._svd import svd
@@ -74,15 +74,23 @@ def align(p: Array, q: Array, weights: Array | None = None) -> AlignResult:
     given = {} if weights is None else {"weights": _as_column(weights)}
     framework, (p, q, *w) = matrices("align", p=p, q=q, **given)
     xp = framework.xp
+    if xp.isdtype(p.dtype, "complex floating"):
+        raise TypeError(f"align: p, q and weights must be real, but have dtype {p.dtype}")
     if tuple(p.shape[-2:]) != tuple(q.shape[-2:]) or (w and w[0].shape[-2] != p.shape[-2]):
-        shapes = ", ".join(str(tuple(x.shape)) for x in (p, q))
-        raise ValueError(f"align: as many points and weights in p as in q, but p, q: {shapes}")
+        shapes = f"p has shape {tuple(p.shape)}, q has shape {tuple(q.shape)}"
+        if w:
+            shapes += f" and weights has shape {tuple(w[0].shape[:-1])}"
+        raise ValueError(f"align: as many points in q, and weights, as in p, but {shapes}")
+    same_batch("align", p=p, q=q, **({"weights": w[0]} if w else {}))
     one = w[0] if w else xp.zeros_like(p[..., :1]) + 1
     share = one / xp.sum(one, axis=-2, keepdims=True)
-    mean_p, mean_q = (xp.sum(share * x, axis=-2, keepdims=True) for x in (p, q))
-    covariance = xp.matrix_transpose(q - mean_q) @ (share * (p - mean_p))
+    mean_p, mean_q = (xp.sum(xp.multiply(share, x), axis=-2, keepdims=True) for x in (p, q))
+    # the rotation does not depend on the units of p and q, whose product may leave the range
+    from_p, from_q = xp.subtract(p, mean_p), xp.subtract(q, mean_q)
+    from_p, from_q = (x * units(framework, x)[0] for x in (from_p, from_q))
+    covariance = xp.matmul(xp.matrix_transpose(from_q), xp.multiply(share, from_p))
     rotation = nearest_rotation(covariance)
-    translation = mean_q - mean_p @ xp.matrix_transpose(rotation)
+    translation = xp.subtract(mean_q, xp.matmul(mean_p, xp.matrix_transpose(rotation)))
     return AlignResult(rotation, translation[..., 0, :])
 
 
@@ -144,6 +152,7 @@ def whiten(x: Array, method: str = "zca") -> Array:
     xp = framework.xp
     m = x.shape[-2]
     x = x - xp.sum(x, axis=-2, keepdims=True) / m
+    x = x * units(framework, x)[0]  # the result does not depend on the unit
     if method == "pca":
         _, s, vh = svd(x, full_matrices=False)
         v = fix_phase(adjoint(xp, vh))

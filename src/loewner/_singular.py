@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._arguments import matrices
-from ._functions import hermitian_frame, jets
+from ._functions import hermitian_frame, jets, units
 from .frameworks import Framework
 from .rules import HermitianFunction, Polar, SingularFrame, SingularFunction
-from .rules.pieces import adjoint, positions
+from .rules.pieces import adjoint, conj, positions
 from .rules.rule import Array, Arrays
 from .rules.symbols import Cut, Inverse, Jet, Monomial, Symbol
 
@@ -75,7 +75,7 @@ def _threshold(framework: Framework, size: tuple[int, ...], s: Array, rtol: Any)
         rtol = max(size[-2:]) * float(xp.finfo(s.dtype).eps)
     if s.shape[-1] == 0:
         return s > 0
-    return s > rtol * xp.max(s, axis=-1, keepdims=True)
+    return ~(s <= rtol * xp.max(s, axis=-1, keepdims=True))  # NaN is kept
 
 
 def singular_value_map(a: Array, f: Callable[[Array], Array]) -> Array:
@@ -119,6 +119,8 @@ def singular_value_map(a: Array, f: Callable[[Array], Array]) -> Array:
     n, xp = s.shape[-1], framework.xp
     points = xp.concat([s, xp.zeros_like(s[..., :1])], axis=-1) if len(parts) > 3 else s
     tall.framework, data = jets(framework, f, points)
+    if tall.wide:
+        data = conj(framework.xp, data)  # the adjoint below would conjugate a complex f as well
     odd = tall.dilated(parts, data[..., :n], -1.0, data[..., n:])
     return tall.back(tall.function(parts, Jet(), odd))
 
@@ -169,13 +171,18 @@ def polar(a: Array, side: str = "right") -> PolarResult:
     """
     if side not in ("right", "left"):
         raise ValueError(f"polar: side must be 'right' or 'left', not {side!r}")
-    framework, tall = tall_matrix("polar", a)
+    return _polar("polar", a, side)
+
+
+def _polar(name: str, a: Any, side: str) -> PolarResult:
+    framework, tall = tall_matrix(name, a)
     xp = framework.xp
     w, _, v, h = framework.call(Polar(wide=tall.wide), tall.matrix)
     v = framework.constant(v)
-    u = w @ adjoint(xp, v)
+    u = xp.matmul(w, adjoint(xp, v))
     inner = (side == "right") != tall.wide
-    p = v @ h @ adjoint(xp, v) if inner else w @ h @ adjoint(xp, w)
+    frame = v if inner else w
+    p = xp.matmul(xp.matmul(frame, h), adjoint(xp, frame))
     return PolarResult(tall.back(u), (p + adjoint(xp, p)) / 2)
 
 
@@ -210,7 +217,7 @@ def nearest_orthogonal(a: Array) -> Array:
     array([[ 1.,  0.],
            [ 0., -1.]])
     """
-    return polar(a).unitary
+    return _polar("nearest_orthogonal", a, "right").unitary
 
 
 def nearest_rotation(a: Array) -> Array:
@@ -354,16 +361,19 @@ def pinv(a: Array, rtol: float | None = None, hermitian: bool = False) -> Array:
     """
     if hermitian:
         framework, (a,) = matrices("pinv", square=True, a=a)
-        w, parts = hermitian_frame(framework, a)
+        down, _ = units(framework, a)
+        w, parts = hermitian_frame(framework, a * down)
         xp = framework.xp
         kept = _threshold(framework, a.shape, xp.abs(w), rtol)
         c = xp.where(kept, xp.zeros_like(w) + 1, xp.zeros_like(w))[..., None, :]
-        return framework.call(HermitianFunction(Cut(Inverse())), *parts, c)[0]
-    framework, tall = tall_matrix("pinv", a)
+        return framework.call(HermitianFunction(Cut(Inverse())), *parts, c)[0] * down
+    framework, (a,) = matrices("pinv", a=a)
+    down, _ = units(framework, a)
+    tall = Tall(framework, a * down)
     s, parts = tall.frame()
     kept = _threshold(framework, tall.matrix.shape, s, rtol)
     inverse = tall.cut(s, parts, Inverse(), kept, odd=False)
-    return adjoint(framework.xp, tall.back(inverse))
+    return adjoint(framework.xp, tall.back(inverse)) * down
 
 
 def range_projector(a: Array, rtol: float | None = None) -> Array:
@@ -433,7 +443,7 @@ def null_projector(a: Array, rtol: float | None = None) -> Array:
     p = adjoint(xp, isometry) @ isometry
     i = positions(xp, p)
     one = xp.zeros_like(p) + 1
-    return xp.where(i == xp.matrix_transpose(i), one, xp.zeros_like(p)) - p
+    return -p + xp.where(i == xp.matrix_transpose(i), one, xp.zeros_like(p))
 
 
 def _isometry(name: str, a: Any, rtol: float | None) -> tuple[Any, Array]:

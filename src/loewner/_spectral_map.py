@@ -7,7 +7,7 @@ from typing import Any
 
 from ._arguments import matrices
 from ._functions import hermitian_frame, joined
-from .frameworks import Framework
+from .frameworks import Framework, framework_of
 from .rules import HermitianFunction
 from .rules.operator_integral import DataGradient
 from .rules.pieces import diagonal_matrix, positions, same_cluster, tolerance
@@ -84,27 +84,29 @@ def spectral_map(a: Array, f: Callable[[Array], Array]) -> Array:
     (moments,) = framework.call(
         DataGradient(Jet(clusters=True, wide=False), 0), b, columns, identity
     )
-    first = xp.sum(same * moments[..., 1, None, :], axis=-1)
-    second = xp.sum(same * moments[..., 2, None, :], axis=-1) * 2
+    first = xp.sum(moments[..., 1, None, :] * same, axis=-1)
+    second = xp.sum(moments[..., 2, None, :] * same, axis=-1) * 2
     shift = first / size
     square = second - first * shift  # tr N_c^2
-    mean = w + shift
+    mean = shift + w
 
     y = f(mean)
+    if framework_of(y) is None:
+        raise TypeError(f"spectral_map: f must return an array, not {type(y).__name__}")
     framework = joined(framework, y)
     xp = framework.xp
     if tuple(y.shape) != tuple(w.shape):
         raise ValueError(
-            f"f must map the eigenvalues to as many numbers, but it maps shape {tuple(w.shape)} "
-            f"to {tuple(y.shape)}"
+            f"spectral_map: f must map the eigenvalues to as many numbers, but it maps shape "
+            f"{tuple(w.shape)} to {tuple(y.shape)}"
         )
-    centre = xp.sum(close * mean[..., None, :], axis=-1) / xp.sum(close, axis=-1)
+    centre = xp.sum(mean[..., None, :] * close, axis=-1) / xp.sum(close, axis=-1)
     slope, bend, gamma = _coefficients(framework, f, centre, close)
-    slope = slope + bend * (mean - centre)
+    slope = slope + xp.multiply(bend, mean - centre)
     rows = [
-        y - slope * shift + bend * shift * shift / 2
-        + xp.sum(gamma * (square / size)[..., None, :], axis=-1) / 2,
-        slope - bend * shift,
+        y - xp.multiply(slope, shift) + xp.multiply(bend, shift * shift) / 2
+        + xp.sum(xp.multiply(gamma, (square / size)[..., None, :]), axis=-1) / 2,
+        slope - xp.multiply(bend, shift),
         bend,
     ]  # fmt: skip
     missing = xp.where(size > 1, nought + xp.nan, nought)
@@ -129,19 +131,25 @@ def _coefficients(
     after = xp.where(i + 1 < start + count, i + 1, start)
     is_row = xp.astype(column == row, close.dtype)
     is_after = xp.astype(column == after[..., :, None], close.dtype)
-    along = is_row - is_after
+    # the directions come first, so that the parameters of f may have a batch of their own
+    forth = (close.ndim - 2, *range(close.ndim - 2), close.ndim - 1)
+    back = (*range(1, close.ndim - 1), 0, close.ndim - 1)
+    along = xp.permute_dims(is_row - is_after, forth)
 
     def slope(x: Array) -> Array:
         return framework.push(f, x, along)
 
-    each = centre[..., None, :] + xp.zeros_like(along)
-    first, second = slope(each), framework.push(slope, each, along)  # [j, i]: of f_i along u_j
+    each = centre[None, ...] + xp.zeros_like(along)
+    # [j, i]: of f_i along u_j
+    first, second = slope(each), framework.push(slope, each, along)
+    first, second = xp.permute_dims(first, back), xp.permute_dims(second, back)
     alpha = xp.linalg.diagonal(first)
     # pairs that have no part in i
     apart = (1 - is_row) * (1 - xp.matrix_transpose(is_after))
     usable = apart * xp.astype(count > 1, close.dtype)[..., None, :]  # [i, j]
     number = usable @ close
     one = xp.zeros_like(number) + 1
-    gamma = (usable * xp.matrix_transpose(second)) @ close / xp.where(number > 0, number, one) / 2
+    gamma = (xp.matrix_transpose(second) * usable) @ xp.astype(close, second.dtype)
+    gamma = gamma / xp.where(number > 0, number, one) / 2
     beta = xp.linalg.diagonal(second) - 2 * xp.linalg.diagonal(gamma)
     return alpha, beta, gamma

@@ -29,6 +29,7 @@ class _Namespace:
     sqrt = staticmethod(anp.sqrt)
     sum = staticmethod(anp.sum)
     matmul = staticmethod(anp.matmul)
+    permute_dims = staticmethod(anp.transpose)
     asarray = staticmethod(anp.array)
 
     class linalg:

@@ -156,7 +156,8 @@ def _put(xp, x, index, shape):
     out = xp.zeros(shape, dtype=x.dtype, device=x.device)
     parts = index if isinstance(index, tuple) else (index,)
     if all(_selects_once(i) for i in parts):
-        out[index] = x
+        parts = tuple(i for i in parts if i is not None)
+        out[parts] = xp.reshape(x, out[parts].shape)
         return out
     import numpy as np
 

@@ -30,6 +30,10 @@ class _Namespace:
     conj = staticmethod(torch.conj)
 
     @staticmethod
+    def concat(xs, axis=0):
+        return torch.cat(tuple(xs), dim=axis)
+
+    @staticmethod
     def matrix_transpose(x):
         return x.mT
 
@@ -110,7 +114,19 @@ class Torch(Framework):
         return x if isinstance(x, torch.Tensor) else torch.as_tensor(x)
 
     def push(self, function, x, direction):
-        return torch.func.jvp(function, (x,), (direction,))[1]
+        if forward_ad._current_level < 0 or peek_interpreter_stack() is not None:
+            return torch.func.jvp(function, (x,), (direction,))[1]
+        # dual tensors do not nest: the derivative of the linear map of reverse mode
+        with torch.enable_grad():
+            x = x if x.requires_grad else x.detach().requires_grad_()
+            y = function(x)
+            weights = torch.zeros_like(y, requires_grad=True)
+            options: Any = {"create_graph": True, "allow_unused": True}
+            (back,) = torch.autograd.grad(y, x, weights, **options) if y.requires_grad else (None,)
+            if back is None or not back.requires_grad:
+                return torch.zeros_like(y)
+            (moved,) = torch.autograd.grad(back, weights, direction, **options)
+        return torch.zeros_like(y) if moved is None else moved
 
     @property
     def default_float(self):
@@ -157,6 +173,7 @@ class Reverse(torch.autograd.Function):
             return (None,) * (1 + len(wanted))
         kept = ctx.saved_tensors  # once: activation checkpointing unpacks no more
         inputs, outputs = kept[: ctx.count], kept[ctx.count :]
+        cotangents = tuple(g if g is None else g.resolve_conj() for g in cotangents)
         found = ctx.rule.vjp(FRAMEWORK, inputs, outputs, cotangents, wanted)
         return (None, *(g if w else None for g, w in zip(found, wanted, strict=True)))
 

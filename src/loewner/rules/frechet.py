@@ -22,15 +22,15 @@ of which some are selected, s_i = 1 or 0. P commutes with T and P^2 = P; entry b
 
     (T P - P T)_ij = 0  where s_i != s_j,      (P P - P)_ij = 0  where s_i = s_j,            (4)
 
-gives P column by column, from triangular systems whose diagonal is t_i - t_j or +-1: gaps
-between selected and other eigenvalues alone are divided by, whatever happens inside either
-part, and the form need not be reordered. Newton's correction to P and the derivatives (1) solve
-the equation that (4) becomes when it is linearized, with right-hand sides:
+gives P column by column, from triangular systems whose diagonal is t_i - t_j or +-1: only
+gaps between selected and other eigenvalues are divided by, whatever happens inside either
+part, and the form need not be reordered. The derivatives (1) solve what (4) becomes when it
+is linearized, with the lower orders on the right-hand side:
 
     (T D - D T)_ij = C_ij,      (P D + D P - D)_ij = F_ij.                                   (5)
 
-This is Sylvester's equation for the two parts (Bartels and Stewart) and, inside either part,
-its consequence; compare Higham (2008), algorithm 5.5 for the sign function.
+This is Sylvester's equation across the two parts (Bartels and Stewart) and a consequence of
+it inside them; compare the Schur method for the sign function, Higham (2008), section 5.2.
 """
 
 from __future__ import annotations
@@ -57,7 +57,16 @@ from .iterations import (
     times,
     turned,
 )
-from .pieces import adjoint, like, positions, powers_of_two, real, tolerance, total
+from .pieces import (
+    adjoint,
+    diagonal_matrix,
+    like,
+    positions,
+    powers_of_two,
+    real,
+    tolerance,
+    total,
+)
 from .rule import Array, Arrays, Rule, Solvers
 
 
@@ -223,8 +232,6 @@ def projector(solvers: Solvers, t: Jet, selected: Array) -> tuple[Jet, Array]:
         return Jet([xp.where(across, c, f) for c, f in parts])
 
     p = _by_columns(solvers, t.value, selected)
-    r = lacking(Jet([p]), Jet([t.value]))
-    p = p + _by_columns(solvers, t.value, selected, p, r.value)
     x = filled(xp, constant(p, t.order), t)
     for level in range(1, t.order + 1):
         r = lacking(x, filled(xp, t, t))
@@ -242,33 +249,35 @@ def _by_columns(
 ) -> Array:
     """D of (5), given P and C or F where it counts; without them, the triangular P of (4)."""
     xp = solvers.xp
-    w, index, eye = xp.linalg.diagonal(t), positions(xp, xp.linalg.diagonal(t)), identity(xp, t)
-    start = xp.zeros_like(t if r is None else r)
+    w, s = xp.linalg.diagonal(t), xp.astype(selected, t.dtype)
+    index, eye = positions(xp, w), identity(xp, t)
+    start = diagonal_matrix(xp, s, t.dtype) if r is None else xp.zeros_like(r)
 
     def going(loop):
-        return xp.any(loop[0] <= t.shape[-1])
+        return xp.any(loop[0] < t.shape[-1])
 
     def column(loop):
         j, d = loop
-        here = index == j[..., None]
-        e = xp.astype(here, t.dtype)[..., None]
-        chosen = xp.any(here & selected, axis=-1)[..., None]
-        sj = xp.astype(chosen, t.dtype)[..., None]
-        tj = xp.sum(xp.where(here, w, xp.zeros_like(w)), axis=-1)[..., None]
-        across = selected != chosen
-        p_ = d if p is None else p
-        diagonal = xp.where(across & (w == tj), tj - 1, tj)[..., None]  # reported by projector
-        m = xp.where(across[..., None], t - diagonal * eye, p_ + (sj - 1) * eye)
-        x = xp.where(across[..., None], d @ (t @ e), -(d @ (p_ @ e)))
-        if r is None:
-            known = (index >= j[..., None])[..., None]
-            m, x = xp.where(known, eye, m), xp.where(known, sj * e, x)
-        else:
-            x = x + r @ e
-        x = solvers.solve_triangular(m, x, lower=False)
-        return j + 1, d + x * xp.matrix_transpose(e)
 
-    _, d = solvers.while_loop(going, column, (xp.zeros_like(index[..., 0]) + 1, start))
+        def at(x):
+            return xp.take(x, j, axis=-1)
+
+        across = selected != at(selected)
+        # an equal eigenvalue across is reported by the caller
+        shift = xp.where(across & (w == at(w)), w - 1, at(w))
+        shift = xp.where(across, shift, 1 - at(s))
+        m = xp.where(across[..., None], t, d if p is None else p) - shift[..., None] * eye
+        known = d @ at(t)
+        if r is None:
+            x = known - at(s)[..., None] * at(t), 0 * known
+        else:
+            x = at(r) + known, at(r) - d @ at(p)
+        x = solvers.solve_triangular(m, xp.where(across[..., None], *x), lower=False)
+        here = index == xp.astype(j, index.dtype) + 1
+        return j + 1, xp.where(here[..., None, :], at(d) + x, d)
+
+    first = xp.astype(xp.reshape(xp.sum(xp.zeros_like(index)), (1,)), xp.int32)
+    _, d = solvers.while_loop(going, column, (first, start))
     return d
 
 
@@ -333,20 +342,19 @@ def _derivative(solvers: Solvers, function: Function, inputs: Arrays) -> Array:
     """(1), with A and the E_i scaled by powers of two and NaN where A is not finite."""
     xp = solvers.xp
     a, *es = inputs
-    out_shape = total(*(xp.zeros_like(x) for x in inputs))
+    nothing = total(*(xp.zeros_like(x) for x in inputs))
     if a.shape[-1] == 0:
-        return out_shape
+        return nothing
     size = largest(xp, a)
     finite = xp.isfinite(size)
-    eye = identity(xp, a)
-    a = xp.where(finite[..., None, None], a, eye)
+    a = xp.where(finite[..., None, None], a, identity(xp, a))
     one = xp.zeros_like(size) + 1
     down, up = one, one
     if function.degree is not None:
+        # up^2 is of the size of A, and its square root a power of two as well
         far = finite & ((size > 2.0**16) | (size < 2.0**-16))
-        root_down, root_up = powers_of_two(xp, xp.sqrt(size))
-        down = xp.where(far, root_down, one)
-        up = xp.where(far, root_up, one)
+        powers = powers_of_two(xp, xp.sqrt(size))
+        down, up = (xp.where(far, power, one) for power in powers)
         a = times(xp, down, times(xp, down, a))
     parts: list[Array] = [None] * 2 ** len(es)
     parts[0] = a
@@ -358,7 +366,7 @@ def _derivative(solvers: Solvers, function: Function, inputs: Arrays) -> Array:
         scales.append(e_up)
     x = function.evaluate(solvers, Jet(parts), up * up).parts[-1]
     if x is None:
-        return out_shape
+        return nothing
     if function.degree:
         for factor in _power_of(xp, up, 2 * function.degree):
             x = times(xp, factor, x)
@@ -377,5 +385,5 @@ def _power_of(xp: Any, c: Array, p: float) -> tuple[Array, Array, Array]:
     product = exponent * leading
     whole = xp.floor(product / 2)
     rest = (product - 2 * whole) + exponent * (p - leading)
-    two = 2 * xp.pow(c, 0 * c)
+    two = xp.zeros_like(c) + 2
     return xp.pow(two, whole), xp.pow(two, whole), xp.pow(two, rest)

@@ -26,7 +26,9 @@ from .pieces import (
     diagonal_matrix,
     herm,
     like,
+    poison,
     real,
+    sandwich,
     total,
 )
 from .rule import Array, Arrays, Rule, Solvers
@@ -38,7 +40,7 @@ class HermitianFrame(Rule):
     """(w, V, B) of the Hermitian matrix in the lower triangle of A; w and V are constants."""
 
     def values(self, solvers: Solvers, a: Array) -> Array:
-        return solvers.eigvalsh(a, True)
+        return solvers.eigvalsh(a, True) + poison(solvers.xp, a)
 
     copies = 1
     """How often each value is an eigenvalue of the operator."""
@@ -53,6 +55,8 @@ class HermitianFrame(Rule):
     def evaluate(self, solvers, inputs, outputs=None):
         (a,) = inputs
         w, v = solvers.eigh(a, True)
+        lost = poison(solvers.xp, a)  # solvers may return finite numbers for infinite ones
+        w, v = w + lost, v + lost[..., None]
         return w, v, diagonal_matrix(solvers.xp, w, v.dtype)
 
     def jvp(self, ops, inputs, outputs, tangents):
@@ -96,7 +100,7 @@ class HermitianFunction(Rule):
         terms = []
         if db is not None:
             (moved,) = ops.call(OperatorIntegral(self.symbol, 1), b, *data, db)
-            terms.append(_sandwich(xp, v, moved, adjoint(xp, v)))
+            terms.append(sandwich(xp, v, moved, adjoint(xp, v)))
         if ddata and ddata[0] is not None:
             terms += ops.call(self, v, b, ddata[0])
         return (total(*terms),) if terms else (xp.zeros_like(outputs[0]),)
@@ -105,7 +109,7 @@ class HermitianFunction(Rule):
         v, b, *data = inputs
         (g,) = cotangents
         xp = ops.xp
-        g = _sandwich(xp, adjoint(xp, v), g, v)
+        g = sandwich(xp, adjoint(xp, v), g, v)
         gb, gdata = None, [None] * len(data)
         if wanted[1]:
             columns = [conj(xp, x) for x in data]
@@ -114,10 +118,3 @@ class HermitianFunction(Rule):
         if data and wanted[2]:
             gdata = ops.call(DataGradient(self.symbol, 0), b, *data, g)
         return (None, gb, *gdata)
-
-
-def _sandwich(xp, left: Array, x: Array, right: Array) -> Array:
-    """left x right, where x alone may be complex."""
-    if x.dtype == left.dtype:
-        return left @ x @ right
-    return xp.astype(left, x.dtype) @ x @ xp.astype(right, x.dtype)

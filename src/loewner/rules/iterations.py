@@ -108,6 +108,7 @@ class Jet:
 
 
 def constant(x: Array, order: int) -> Jet:
+    """x without nilpotent parts."""
     return Jet([x] + [None] * (2**order - 1))
 
 
@@ -152,6 +153,7 @@ def single(xp: Any, a: Array) -> bool:
 
 
 def exponential(solvers: Solvers, a: Jet) -> Jet:
+    """exp(A)."""
     xp = solvers.xp
     down, up = powers_of_two(xp, largest(xp, a.value))
     one = xp.zeros_like(up) + 1
@@ -206,8 +208,8 @@ def _squarings(solvers: Solvers, order: int, up: Array, b: Array, b4: Array, b6:
     count = _larger(xp, xp.ceil(size + xp.log2(radius / theta) + excess), 0 * one)
     most = 9.0 if single(xp, b) else 75.0  # (2^most)^13 does not overflow
     count = _larger(xp, count, size - most)
-    # Al-Mohy and Higham's (5.1): what rounding makes of the first neglected term, which
-    # may exceed its value by far where |B^j| is far less than |B|^j
+    # As Al-Mohy and Higham: what rounding makes of the first neglected term, which may
+    # exceed its value by far where |B^j| is far less than |B|^j
     over = size + xp.log2(first) - count > 2.4
     row = xp.zeros_like(xp.abs(b[..., :1, :])) + 1
 
@@ -251,7 +253,7 @@ _PADE = tuple(
         1,
     )
 )
-"""Coefficients of the numerator of r13; Higham (2005), (2.3)."""
+"""Coefficients of the numerator of r13, the first one 1."""
 
 
 def converge(
@@ -262,9 +264,10 @@ def converge(
 ) -> tuple[tuple[Array, ...], Array, Array]:
     """Newton's iteration for the sign of W = state[0], and what goes along with it.
 
-    step(state, inverse, mu) makes the next state with mu W in place of W, which mu brings
-    near its inverse. Also returns for which matrices (...) the iteration has converged and
-    after how many steps; those to skip are left as they are, converged.
+    step(state, inverse, mu) makes the next state with mu W in place of W, where mu brings
+    the norms of W and its inverse together (Higham 2008, section 5.5). Also returns for which
+    matrices (...) the iteration has converged and after how many steps; those to skip are
+    left as they are, converged. Parts of the state but W may have more leading axes.
     """
     xp = solvers.xp
     w = state[0]
@@ -289,6 +292,7 @@ def converge(
         near = (left < 3) | (norm(xp, old[0] - inverse) * size < 1e-2)
         mu = xp.where(near, zero + 1, xp.sqrt(both(inverse) / both(old[0])))
         new = step(tuple(old), inverse, mu)
+        # all eigenvalues on the imaginary axis: what is left are rounding errors
         vanished = norm(xp, new[0]) < noise * mu * norm(xp, old[0])
         lost = lost | (active & (~xp.isfinite(size) | vanished))
         new = tuple(xp.where(active[..., None, None], y, x) for x, y in zip(old, new, strict=True))
@@ -297,31 +301,27 @@ def converge(
         return (left, lost, count, *new)
 
     found = solvers.while_loop(going, advance, (left, left < 0, zero, *state))
-    left, lost, count, *state_ = found
-    return tuple(state_), (left == 0) & ~lost, count
+    left, lost, count, *last = found
+    return tuple(last), (left == 0) & ~lost, count
 
 
 def _newton_step(xp: Any, w: Array, inverse: Array, mu: Array) -> Array:
     return times(xp, mu / 2, w) + times(xp, 0.5 / mu, inverse)
 
 
-def or_nan(xp: Any, good: Array, x: Jet, right: Array = True) -> Jet:
+def or_nan(xp: Any, good: Array, x: Jet, right: Array = None) -> Jet:
     """x where good (...) holds and, but for the value, right (...); NaN elsewhere."""
 
-    def or_nan_part(part, mask):
-        nan = float("nan") * xp.zeros_like(part)
-        return part if mask is None else xp.where(mask[..., None, None], part, nan)
+    def kept(part, mask):
+        return xp.where(mask[..., None, None], part, float("nan") * xp.zeros_like(part))
 
     value, *parts = x.parts
-    return Jet(
-        [
-            or_nan_part(value, good),
-            *(None if p is None else or_nan_part(p, good & right) for p in parts),
-        ]
-    )
+    whole = good if right is None else good & right
+    return Jet([kept(value, good), *(None if p is None else kept(p, whole) for p in parts)])
 
 
 def sign(solvers: Solvers, a: Jet) -> Jet:
+    """The sign of A without eigenvalues on the imaginary axis."""
     xp = solvers.xp
     one = constant(identity(xp, a.value), a.order)
 
@@ -339,10 +339,10 @@ def sign(solvers: Solvers, a: Jet) -> Jet:
 def off_the_axis(solvers: Solvers, x: Array, error: Array, asked: Array) -> Array:
     """Whether the error of X leaves its spectrum in the right half-plane (...).
 
-    For the solution of X^H H + H X = I, no matrix within 1/(2 |H|) of X has eigenvalues on the
-    imaginary axis. It is a sum of squares: an iteration that rounding errors lead astray
-    makes it large all the same. An eigenvalue 2^-j |X| from the axis takes j steps, so that
-    only matrices that took many are asked.
+    With X^H H + H X = I, no matrix within 1/(2 |H|) of X has eigenvalues on the imaginary
+    axis. The iteration for H adds positive semidefinite matrices, so that H becomes large
+    even where rounding errors decide how the iteration ends. An eigenvalue 2^-j |X| from the
+    axis takes j steps: only matrices that took many steps are asked.
     """
     xp = solvers.xp
 
@@ -371,11 +371,12 @@ def _small(xp: Any, z: Array, r: Array, terms: Array, size: Array) -> Array:
 
 
 def sylvester(
-    solvers: Solvers, x: Array, rhs: tuple[Array, ...], skip: Array | None = None
+    solvers: Solvers, x: Array, rhs: tuple[Array, ...]
 ) -> tuple[tuple[Array, ...], Array]:
-    """Z with X Z + Z X = R for each R; the spectrum of X lies in the right half-plane.
+    """Z with X Z + Z X = R for each R, and for which X (...) it was found.
 
-    sign [X R; 0 -X] = [I 2Z; 0 -I]; Roberts (1980). Also returns where (...) that is so.
+    sign [X R; 0 -X] = [I 2Z; 0 -I]; Roberts (1980). The spectrum of X lies in the right
+    half-plane.
     """
     xp = solvers.xp
 
@@ -384,7 +385,7 @@ def sylvester(
         rs = (_newton_step(xp, r, inverse @ r @ inverse, mu) for r in rs)
         return _newton_step(xp, w, inverse, mu), *rs
 
-    (w, *found), good, _ = converge(solvers, (x, *rhs), step, skip)
+    (w, *found), good, _ = converge(solvers, (x, *rhs), step)
     good = good & (norm(xp, w - identity(xp, w)) < 0.1)
     return tuple(z / 2 for z in found), good
 
@@ -395,7 +396,7 @@ def square_root(solvers: Solvers, a: Jet) -> Jet:
     eye = identity(xp, a.value)
 
     def step(state, inverse, mu):
-        # Cheng, Higham, Kenney and Laub (2001), (3.4); mu is their mu_k^2
+        # m tends to I and x to the root, with x m^-1 x = A; mu is the square of the usual scaling
         m, x = state
         x = times(xp, xp.sqrt(mu) / 2, x @ (eye + times(xp, 1 / mu, inverse)))
         return (eye + _newton_step(xp, m, inverse, mu)) / 2, x

@@ -353,19 +353,22 @@ def _sections(
 
     def along(x: Array, axis: int) -> Array:
         """The last axis of x as the given one of q + 1."""
-        return x[(..., *(slice(None) if a == axis else None for a in range(q + 1)))]
+        return x[(..., *(slice(None) if a == axis else None for a in range(q + 1)))] if q else x
 
     entries = n ** (q + 1) * math.prod(points[0].shape[:-1])
     step = n if q < 2 or entries <= _LARGEST else max(1, n * _LARGEST // entries)
     for start in range(0, n, step) if n else (0,):
         section = slice(start, min(start + step, n))
+        whole = step >= n
         at = [
-            tuple(along(p[..., section] if a == 0 else p, a) for p in points) for a in range(q + 1)
+            tuple(along(p if a or whole else p[..., section], a) for p in points)
+            for a in range(q + 1)
         ]
         at += [tuple(along(p, q) for p in other) for other in others]
         product = None
         for a, m in enumerate(links):
-            m = m[..., section, :] if a == 0 else m
-            m = m[(..., *(slice(None) if j in (a, a + 1) else None for j in range(q + 1)))]
+            m = m if a or whole else m[..., section, :]
+            if q > 1:
+                m = m[(..., *(slice(None) if j in (a, a + 1) else None for j in range(q + 1)))]
             product = m if product is None else product * m
         yield at, product

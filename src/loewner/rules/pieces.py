@@ -35,6 +35,21 @@ def like(xp: Any, g: Array, x: Array) -> Array:
     return real(xp, g)
 
 
+def sandwich(xp: Any, left: Array, x: Array, right: Array) -> Array:
+    """left x right, where x alone may be complex."""
+    if x.dtype == left.dtype:
+        return left @ x @ right
+    return xp.astype(left, x.dtype) @ x @ xp.astype(right, x.dtype)
+
+
+def poison(xp: Any, a: Array) -> Array:
+    """0, or NaN for matrices with entries that are not finite, (..., 1)."""
+    size = xp.abs(a)
+    if 0 in size.shape[-2:]:
+        return xp.sum(xp.sum(size, axis=-1), axis=-1)[..., None]
+    return 0 * xp.max(xp.max(size, axis=-1), axis=-1)[..., None]
+
+
 def conj(xp: Any, x: Array) -> Array:
     """The conjugate; a real array, or None, is returned as it is."""
     return x if x is None or not xp.isdtype(x.dtype, "complex floating") else xp.conj(x)

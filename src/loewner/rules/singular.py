@@ -26,7 +26,7 @@ import math
 from typing import Any
 
 from .operator_integral import DataGradient, OperatorIntegral
-from .pieces import adjoint, conj, diagonal_matrix, herm, real, skew, total
+from .pieces import adjoint, conj, diagonal_matrix, herm, like, poison, real, skew, total
 from .rule import Array, Arrays, Rule, Solvers
 from .symbols import Symbol
 
@@ -41,7 +41,8 @@ class SingularFrame(Rule):
     wide: bool = False
 
     def values(self, solvers: Solvers, a: Array) -> Array:
-        return solvers.svdvals(adjoint(solvers.xp, a) if self.wide else a)
+        given = adjoint(solvers.xp, a) if self.wide else a
+        return solvers.svdvals(given) + poison(solvers.xp, a)
 
     copies = 2
     """Each singular value is twice an eigenvalue of the dilation, up to sign."""
@@ -59,6 +60,8 @@ class SingularFrame(Rule):
         m, n = a.shape[-2:]
         u, s, vh = solvers.svd(adjoint(xp, a) if self.wide else a, False)
         u, v = (adjoint(xp, vh), u) if self.wide else (u, adjoint(xp, vh))
+        lost = poison(xp, a)
+        s, u, v = s + lost, u + lost[..., None], v + lost[..., None]
         c = diagonal_matrix(xp, s, v.dtype)
         return (s, u, v, c) if m == n else (s, u, v, c, xp.zeros_like(a))
 
@@ -107,7 +110,9 @@ class SingularFunction(Rule):
         x = xp.concat([s, -s, xp.zeros_like(s[..., :1])] if len(core) > 1 else [s, -s], axis=-1)
         points = self.symbol.points(xp, x, *(data or [None]))
         f = self.symbol.value(xp, points)[..., : s.shape[-1]]
-        return ((u * xp.astype(f, u.dtype)[..., None, :]) @ adjoint(xp, v),)
+        dtype = xp.result_type(f.dtype, u.dtype) if f.dtype != s.dtype else u.dtype
+        u, v = (x if x.dtype == dtype else xp.astype(x, dtype) for x in (u, v))
+        return ((u * xp.astype(f, dtype)[..., None, :]) @ adjoint(xp, v),)
 
     def jvp(self, ops, inputs, outputs, tangents):
         u, v, core, data = self._split(inputs)
@@ -120,9 +125,10 @@ class SingularFunction(Rule):
             rule = OperatorIntegral(self.symbol, 1, len(core) > 1)
             moved = ops.call(rule, *_dilation(xp, core), *data, *_dilation(xp, dcore))
             inner, outer = _block(xp, moved)
-            terms.append(total(u @ inner, outer) @ adjoint(xp, v))
+            u, vh = (like(xp, x, inner) for x in (u, adjoint(xp, v)))
+            terms.append(total(u @ inner, outer) @ vh)
         if ddata and ddata[0] is not None:
-            terms += ops.call(self, u, v, *core, ddata[0])
+            terms += ops.call(self, *inputs[:2], *core, ddata[0])
         return (total(*terms),) if terms else (xp.zeros_like(outputs[0]),)
 
     def vjp(self, ops, inputs, outputs, cotangents, wanted):
@@ -131,14 +137,17 @@ class SingularFunction(Rule):
         (g,) = cotangents
         xp = ops.xp
         b, rest = _dilation(xp, core), len(core) > 1
-        gv = g @ v
-        g = _block_adjoint(xp, adjoint(xp, u) @ gv, gv if rest else None)
+        gv = g @ like(xp, v, g)
+        uh = like(xp, adjoint(xp, u), g)
+        g = _block_adjoint(xp, uh @ gv, gv if rest else None)
         gcore: Arrays = (None,) * len(core)
         gdata: Arrays = (None,) * len(data)
         if any(want_core):
             columns = [conj(xp, x) for x in data]
             found = ops.call(OperatorIntegral(self.symbol, 1, rest), *b, *columns, *g)
-            gcore = _dilation_adjoint(xp, found)
+            gcore = tuple(
+                like(xp, x, y) for x, y in zip(_dilation_adjoint(xp, found), core, strict=True)
+            )
         if data and want_data[0]:
             gdata = ops.call(DataGradient(self.symbol, 0, rest), *b, *data, *g)
         return (None, None, *gcore, *gdata)

@@ -75,7 +75,7 @@ class Largest(Weight):
         same = xp.astype(same_cluster(xp, x, tau), x.dtype)
         chosen = xp.astype(self._chosen(xp, x), x.dtype)
         share = xp.sum(same * chosen[..., None, :], axis=-1) / xp.sum(same, axis=-1)
-        return xp.where(x > tau, share, xp.zeros_like(x)) if self.singular else share
+        return xp.where(x <= tau, xp.zeros_like(x), share) if self.singular else share
 
 
 @dataclasses.dataclass(frozen=True)

@@ -365,7 +365,8 @@ class Jet(Symbol):
     data = True
 
     def points(self, xp, x, data):
-        spread = xp.max(x, axis=-1, keepdims=True) - xp.min(x, axis=-1, keepdims=True)
+        largest, least = (xp.max, xp.min) if x.shape[-1] else (xp.sum, xp.sum)
+        spread = largest(x, axis=-1, keepdims=True) - least(x, axis=-1, keepdims=True)
         tau = tolerance(xp, x, x.shape[-1])
         rows = (data[..., j, :] for j in range(data.shape[-2]))
         return x, spread + xp.zeros_like(x), tau + xp.zeros_like(x), *rows
@@ -407,6 +408,9 @@ class Jet(Symbol):
                 factorial *= j
             for j in range(order - k + 1):
                 term = at[3 + k + j] * (h[j] / (2 * factorial))
+                if j:  # products of large numbers may overflow where they do not count
+                    none = (h[j] == 0) | (at[3 + k + j] == 0)
+                    term = xp.where(none, xp.zeros_like(term), term)
                 total = term if total is None else total + term
                 factorial *= k + j + 1
         return near, total
