@@ -297,9 +297,7 @@ def test_a_degenerate_matrix_does_not_disturb_its_neighbours(entry):
                 refuses = ("nan", "infinite")
                 if entry.name.startswith(("align-", "whiten")):
                     refuses = (*refuses, "zero", "rank one")  # there is no answer
-                if (
-                    entry.name == "align-weighted"
-                ):  # the squares that are its weights leave the range
+                if entry.name == "align-weighted":  # whose weights are squares
                     refuses = (*refuses, "huge", "tiny")
                 assert name in refuses, (fw.name, name)
                 continue

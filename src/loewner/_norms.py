@@ -174,8 +174,8 @@ def ky_fan_norm(a: Array, k: int) -> Array:
 def _largest(name: str, a: Any, k: int | None) -> Array:
     """The sum of the k largest singular values, or of all."""
     framework, tall = tall_matrix(name, a)
-    k = tall.matrix.shape[-1] if k is None else k
-    rule = WeightedSum(SingularFrame(tall.wide), Largest(k, singular=True))
+    every = tall.matrix.shape[-1]
+    rule = WeightedSum(SingularFrame(tall.wide), Largest(every if k is None else k, singular=True))
     return framework.call(rule, tall.matrix, outputs=1)[0]
 
 
