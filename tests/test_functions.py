@@ -22,7 +22,24 @@ Q = np.eye(4) - 0.5 * np.ones((4, 4))
 """Orthogonal, with dyadic entries: products with it are exact."""
 
 
-@pytest.mark.parametrize("trial", TRIALS, ids=str)
+def nightly(trial: Trial) -> bool:
+    """Whether another trial says nearly the same: complex numbers, or another shape."""
+    one_of_each = {"expm", "signm", "funm-sin", "spectral_sum", "spectral_map", "whiten-zca"}
+    complex_too = {"low_rank", "singular_value_map", "polar-unitary", "pinv", "nuclear"}
+    function = trial.function
+    if trial.field == "complex":
+        shapes = {"singular_value_map": "wide", "low_rank": "tall", "polar-unitary": "wide"}
+        return function.name not in one_of_each and (
+            function.name not in complex_too
+            or function.argument != shapes.get(function.name, "tall")
+        )
+    return function.argument == "wide" and function.name in {"pinv", "frobenius", "polar-unitary"}
+
+
+@pytest.mark.parametrize(
+    "trial",
+    [pytest.param(t, id=str(t), marks=[pytest.mark.slow] if nightly(t) else []) for t in TRIALS],
+)
 def test_first_and_second_derivatives_are_those_of_50_digits(trial: Trial):
     a = (trial.matrix(),)
     e, h = trial.directions()
@@ -37,7 +54,13 @@ def test_first_and_second_derivatives_are_those_of_50_digits(trial: Trial):
 
 
 THIRD = [
-    pytest.param(trial, id=str(trial), marks=[pytest.mark.slow] if trial.field == "complex" else [])
+    pytest.param(
+        trial,
+        id=str(trial),
+        marks=[pytest.mark.slow]
+        if trial.field == "complex" or trial.function.name in {"expm", "pinv", "frobenius"}
+        else [],
+    )
     for trial in TRIALS
     if trial.function.name
     in {
@@ -152,7 +175,8 @@ def test_gradients_are_exact_at_every_gap(gap):
     for bound, table in ((1e-13, CLOSED), (1e-11, GENERIC)):
         for name, (function, f, slope) in table.items():
             true = loewner_gradient(a, c, f, slope)
-            for fw in FRAMEWORKS:
+            # the rule is the same in all: JAX, which compiles, at two gaps only
+            for fw in FRAMEWORKS if gap in (0.0, 1e-8) else (NUMPY, TORCH, AUTOGRAD):
 
                 def loss(x, fw=fw, function=function):
                     return fw.real(fw.conj(fw.array(c)) * function(fw, x)).sum()
@@ -186,7 +210,8 @@ def test_a_function_of_the_caller_may_close_over_what_is_differentiated():
         arguments, zero = (a, np.array(s)), np.zeros(())
         assert abs(fw.grad(loss, arguments)[1] - slope) < 1e-13 * abs(slope), fw.name
         along_s, along_a = (0 * a, np.array(1.0)), (e, zero)
-        for first, second in ((along_s, along_a), (along_a, along_s)):
+        both = ((along_s, along_a), (along_a, along_s))
+        for first, second in both[:1] if fw is JAX else both:
             for composition, value in fw.seconds(loss, arguments, first, second).items():
                 assert abs(value - mixed) < 1e-12 * abs(mixed), (fw.name, composition)
 
@@ -342,6 +367,8 @@ def test_the_distance_of_subspaces(fw):
 
     e, h = np.array([1.0, 2.0]), np.array([3.0, -1.0])
     near = np.array([1e-6, -2e-6])
+    if fw is JAX:  # which compiles for long, and for nothing that the others do not show
+        return
     for composition, found in fw.seconds(square, (near,), (e,), (h,)).items():
         assert abs(found - 2 * e @ h) < 1e-8, composition
 

@@ -31,7 +31,21 @@ def test_first_derivatives_are_those_of_50_digits_in_both_modes(case: Case):
             assert abs(fw.jvp(f, a, e) - inner(g, e)) <= 1e-13 * max(scale, 1e-3), fw.name
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+# where nothing repeats, nothing vanishes and first derivatives are tested, every night
+SECOND = [
+    pytest.param(
+        case,
+        id=str(case),
+        marks=[pytest.mark.slow]
+        if case.kind in ("huge", "tiny", "graded")
+        or (case.kind == "distinct" and case.function == "svd-thin")
+        else [],
+    )
+    for case in CASES
+]
+
+
+@pytest.mark.parametrize("case", SECOND)
 def test_second_derivatives_are_those_of_50_digits_in_every_composition_of_modes(case: Case):
     a = case.matrices()
     e, h = case.directions(2)

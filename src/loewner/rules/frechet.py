@@ -41,7 +41,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .iterations import (
-    Jet,
+    HyperDual,
     constant,
     exponential,
     filled,
@@ -79,7 +79,7 @@ class Function(ABC):
         return None
 
     @abstractmethod
-    def evaluate(self, solvers: Solvers, a: Jet, scale: Array) -> Jet:
+    def evaluate(self, solvers: Solvers, a: HyperDual, scale: Array) -> HyperDual:
         """c^-p f(c A) over the algebra (1); c = scale (...), 1 if there is no law.
 
         The value of A has entries of order one if there is a law, those of the E_i always.
@@ -220,16 +220,16 @@ class Projector(Function):
         return or_nan(xp, good, p)
 
 
-def projector(solvers: Solvers, t: Jet, selected: Array) -> tuple[Jet, Array]:
+def projector(solvers: Solvers, t: HyperDual, selected: Array) -> tuple[HyperDual, Array]:
     """The projector (4) over the algebra, and for which matrices (...) it is determined."""
     xp = solvers.xp
     w = xp.linalg.diagonal(t.value)
     across = selected[..., :, None] != selected[..., None, :]
 
-    def lacking(p: Jet, t: Jet) -> Jet:
+    def lacking(p: HyperDual, t: HyperDual) -> HyperDual:
         """The right-hand sides of (5): what (4) lacks."""
         parts = zip((p @ t - t @ p).parts, (p - p @ p).parts, strict=True)
-        return Jet([xp.where(across, c, f) for c, f in parts])
+        return HyperDual([xp.where(across, c, f) for c, f in parts])
 
     p = _by_columns(solvers, t.value, selected)
     x = filled(xp, constant(p, t.order), t)
@@ -364,7 +364,7 @@ def _derivative(solvers: Solvers, function: Function, inputs: Arrays) -> Array:
         e_down, e_up = powers_of_two(xp, largest(xp, e))
         parts[1 << i] = times(xp, e_down, like(xp, e, a)) + batch
         scales.append(e_up)
-    x = function.evaluate(solvers, Jet(parts), up * up).parts[-1]
+    x = function.evaluate(solvers, HyperDual(parts), up * up).parts[-1]
     if x is None:
         return nothing
     if function.degree:

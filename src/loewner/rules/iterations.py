@@ -6,7 +6,7 @@ Every function is computed over an algebra that extends the matrices by nilpoten
 
 whose coefficient of e_1 ... e_k is the k-th derivative of f at A along E_1, ..., E_k
 (Mathias, SIMAX 17 (1996), writes it as one block triangular matrix; Higham, Functions of
-Matrices (2008), theorem 3.6). An element is a `Jet` of 2^k matrices, and a product of two
+Matrices (2008), theorem 3.6). An element is a `HyperDual` of 2^k matrices, and a product of two
 costs 3^k products of matrices, where the block matrix would cost 8^k. Steering (scalings,
 numbers of steps, stopping) reads the value alone, so that derivatives converge with it.
 
@@ -39,9 +39,10 @@ from .pieces import adjoint, diagonal_matrix, powers_of_two, tolerance, total
 from .rule import Array, Solvers
 
 
-class Jet:
+class HyperDual:
     """An element of the algebra (1): parts[S] belongs to the product of the e_i in S.
 
+    Hyper-dual numbers (Fike and Alonso, AIAA 2011-886) with matrices for numbers.
     S is a number whose bits are the elements of the set. A part that is zero may be None;
     the value, parts[0], is not. Parts other than the value may have more leading axes.
     """
@@ -59,23 +60,23 @@ class Jet:
     def order(self) -> int:
         return len(self.parts).bit_length() - 1
 
-    def map(self, function: Callable[[Array], Array]) -> Jet:
+    def map(self, function: Callable[[Array], Array]) -> HyperDual:
         """A linear function applied to every part."""
-        return Jet([None if x is None else function(x) for x in self.parts])
+        return HyperDual([None if x is None else function(x) for x in self.parts])
 
-    def __add__(self, other: Jet) -> Jet:
-        return Jet([total(x, y) for x, y in zip(self.parts, other.parts, strict=True)])
+    def __add__(self, other: HyperDual) -> HyperDual:
+        return HyperDual([total(x, y) for x, y in zip(self.parts, other.parts, strict=True)])
 
-    def __sub__(self, other: Jet) -> Jet:
+    def __sub__(self, other: HyperDual) -> HyperDual:
         return self + -1.0 * other
 
-    def __rmul__(self, factor: Any) -> Jet:
+    def __rmul__(self, factor: Any) -> HyperDual:
         return self.map(lambda x: factor * x)
 
-    def __matmul__(self, other: Jet) -> Jet:
-        return Jet([self._product(other, s, 0) for s in range(len(self.parts))])
+    def __matmul__(self, other: HyperDual) -> HyperDual:
+        return HyperDual([self._product(other, s, 0) for s in range(len(self.parts))])
 
-    def _product(self, other: Jet, whole: int, least: int) -> Array:
+    def _product(self, other: HyperDual, whole: int, least: int) -> Array:
         """Part `whole` of the product; with least = 1, less what the value of self adds."""
         x, y = self.parts, other.parts
         return total(
@@ -86,20 +87,20 @@ class Jet:
             )
         )
 
-    def solve(self, solvers: Solvers, other: Jet) -> Jet:
+    def solve(self, solvers: Solvers, other: HyperDual) -> HyperDual:
         """self^-1 other."""
         if self.order == 0:
-            return Jet([solvers.solve(self.value, other.value)])
+            return HyperDual([solvers.solve(self.value, other.value)])
         return self.divide(solvers.solve(self.value, identity(solvers.xp, self.value)), other)
 
-    def inverse(self, solvers: Solvers) -> Jet:
+    def inverse(self, solvers: Solvers) -> HyperDual:
         one = constant(identity(solvers.xp, self.value), self.order)
         return self.divide(solvers.solve(self.value, one.value), one)
 
-    def divide(self, inverse: Array, other: Jet) -> Jet:
+    def divide(self, inverse: Array, other: HyperDual) -> HyperDual:
         """self^-1 other, given the inverse of the value of self."""
         # (x^-1 y)_S = x_0^-1 (y_S - sum over nonempty T in S of x_T (x^-1 y)_{S - T})
-        quotient = Jet([None] * len(self.parts))
+        quotient = HyperDual([None] * len(self.parts))
         for s in range(len(self.parts)):
             known = self._product(quotient, s, 1)
             rest = total(other.parts[s], None if known is None else -known)
@@ -107,21 +108,21 @@ class Jet:
         return quotient
 
 
-def constant(x: Array, order: int) -> Jet:
+def constant(x: Array, order: int) -> HyperDual:
     """x without nilpotent parts."""
-    return Jet([x] + [None] * (2**order - 1))
+    return HyperDual([x] + [None] * (2**order - 1))
 
 
-def filled(xp: Any, x: Jet, like: Jet) -> Jet:
+def filled(xp: Any, x: HyperDual, like: HyperDual) -> HyperDual:
     """x with arrays of zeros for None, to be the state of a loop; like has parts 0 and 1."""
     zero = None if x.order == 0 else xp.zeros_like(like.parts[1] + x.value)
-    return Jet([zero if p is None else p for p in x.parts])
+    return HyperDual([zero if p is None else p for p in x.parts])
 
 
-def choose(xp: Any, mask: Array, x: Jet, y: Jet) -> Jet:
+def choose(xp: Any, mask: Array, x: HyperDual, y: HyperDual) -> HyperDual:
     """x for the matrices of the stack where the mask (...) holds, and y elsewhere."""
     parts = zip(x.parts, y.parts, strict=True)
-    return Jet([xp.where(mask[..., None, None], p, q) for p, q in parts])
+    return HyperDual([xp.where(mask[..., None, None], p, q) for p, q in parts])
 
 
 def identity(xp: Any, a: Array) -> Array:
@@ -152,7 +153,7 @@ def single(xp: Any, a: Array) -> bool:
     return xp.finfo(a.dtype).bits == 32
 
 
-def exponential(solvers: Solvers, a: Jet) -> Jet:
+def exponential(solvers: Solvers, a: HyperDual) -> HyperDual:
     """exp(A)."""
     xp = solvers.xp
     down, up = powers_of_two(xp, largest(xp, a.value))
@@ -165,7 +166,7 @@ def exponential(solvers: Solvers, a: Jet) -> Jet:
     squarings = _squarings(solvers, a.order, up, b.value, b4.value, b6.value)
     scale = xp.pow(2 * one, xp.round(xp.log2(up)) - squarings)
 
-    def scaled(x: Jet, power: int) -> Jet:
+    def scaled(x: HyperDual, power: int) -> HyperDual:
         factor = scale
         for _ in range(power - 1):
             factor = factor * scale
@@ -185,13 +186,13 @@ def exponential(solvers: Solvers, a: Jet) -> Jet:
 
     def square(state):
         left, *parts = state
-        x = Jet(parts)
+        x = HyperDual(parts)
         held = choose(xp, left > 0, x, x.map(xp.zeros_like))  # squares of others might overflow
         x = choose(xp, left > 0, held @ held, x)
         return (left - 1, *x.parts)
 
     _, *parts = solvers.while_loop(unfinished, square, (squarings, *x.parts))
-    return Jet(parts)
+    return HyperDual(parts)
 
 
 def _squarings(solvers: Solvers, order: int, up: Array, b: Array, b4: Array, b6: Array) -> Array:
@@ -309,7 +310,7 @@ def _newton_step(xp: Any, w: Array, inverse: Array, mu: Array) -> Array:
     return times(xp, mu / 2, w) + times(xp, 0.5 / mu, inverse)
 
 
-def or_nan(xp: Any, good: Array, x: Jet, right: Array = None) -> Jet:
+def or_nan(xp: Any, good: Array, x: HyperDual, right: Array = None) -> HyperDual:
     """x where good (...) holds and, but for the value, right (...); NaN elsewhere."""
 
     def kept(part, mask):
@@ -317,23 +318,23 @@ def or_nan(xp: Any, good: Array, x: Jet, right: Array = None) -> Jet:
 
     value, *parts = x.parts
     whole = good if right is None else good & right
-    return Jet([kept(value, good), *(None if p is None else kept(p, whole) for p in parts)])
+    return HyperDual([kept(value, good), *(None if p is None else kept(p, whole) for p in parts)])
 
 
-def sign(solvers: Solvers, a: Jet) -> Jet:
+def sign(solvers: Solvers, a: HyperDual) -> HyperDual:
     """The sign of A without eigenvalues on the imaginary axis."""
     xp = solvers.xp
     one = constant(identity(xp, a.value), a.order)
 
     def step(parts, inverse, mu):
-        x = Jet(list(parts))
+        x = HyperDual(list(parts))
         y = x.divide(inverse, one)
         return tuple(_newton_step(xp, p, q, mu) for p, q in zip(x.parts, y.parts, strict=True))
 
     parts, good, count = converge(solvers, tuple(filled(xp, a, a).parts), step)
     n = a.value @ parts[0]
     good = good & off_the_axis(solvers, n, xp.zeros_like(count), good & (count > 10))
-    return or_nan(xp, good, Jet(list(parts)))
+    return or_nan(xp, good, HyperDual(list(parts)))
 
 
 def off_the_axis(solvers: Solvers, x: Array, error: Array, asked: Array) -> Array:
@@ -390,7 +391,7 @@ def sylvester(
     return tuple(z / 2 for z in found), good
 
 
-def square_root(solvers: Solvers, a: Jet) -> Jet:
+def square_root(solvers: Solvers, a: HyperDual) -> HyperDual:
     """The principal square root of A without eigenvalues on the negative real axis."""
     xp = solvers.xp
     eye = identity(xp, a.value)
@@ -412,7 +413,7 @@ def square_root(solvers: Solvers, a: Jet) -> Jet:
     def improve(loop):
         """Newton's method; the j-th time, parts of order j become right, later polished."""
         count, _, good, right, *parts = loop
-        x = Jet(parts)
+        x = HyperDual(parts)
         r = a - x @ x
         rs = (r.value,) if a.order == 0 else (r.value, xp.stack(r.parts[1:]))
         (z, *zs), solved = sylvester(solvers, x.value, rs)
@@ -442,10 +443,10 @@ def square_root(solvers: Solvers, a: Jet) -> Jet:
     x = parts[0]
     error = norm(xp, a.value - x @ x) / norm(xp, x)
     good = good & off_the_axis(solvers, x, error, good & many)
-    return or_nan(xp, good, Jet(parts), xp.all(right, axis=0))
+    return or_nan(xp, good, HyperDual(parts), xp.all(right, axis=0))
 
 
-def logarithm(solvers: Solvers, a: Jet) -> Jet:
+def logarithm(solvers: Solvers, a: HyperDual) -> HyperDual:
     """The principal logarithm of A without eigenvalues on the negative real axis."""
     xp = solvers.xp
     eye = constant(identity(xp, a.value), a.order)
@@ -460,13 +461,13 @@ def logarithm(solvers: Solvers, a: Jet) -> Jet:
 
     def advance(loop):
         roots, *parts = loop
-        x = Jet(parts)
+        x = HyperDual(parts)
         more = far(x.value)
         x = choose(xp, more, square_root(solvers, x), x)
         return (roots + xp.astype(more, roots.dtype), *x.parts)
 
     roots, *parts = solvers.while_loop(going, advance, (zero, *x.parts))
-    x = Jet(parts) - eye
+    x = HyperDual(parts) - eye
     # x (I + t x)^-1 at all nodes t at once, along a first axis
     axes = (None,) * (parts[-1].ndim - a.value.ndim)
     x.parts[0] = x.value[(*axes, ...)]
@@ -499,7 +500,7 @@ _WEIGHTS = (
 _NODES, _WEIGHTS = _NODES + tuple(1 - t for t in _NODES), 2 * _WEIGHTS
 
 
-def power(solvers: Solvers, a: Jet, p: float) -> Jet:
+def power(solvers: Solvers, a: HyperDual, p: float) -> HyperDual:
     """A^p, as a whole power by products and the rest, of the same sign, by roots."""
     whole = int(p)
     rest = p - whole
@@ -525,7 +526,7 @@ def power(solvers: Solvers, a: Jet, p: float) -> Jet:
     return out
 
 
-def turned(solvers: Solvers, a: Jet) -> tuple[Jet, Array]:
+def turned(solvers: Solvers, a: HyperDual) -> tuple[HyperDual, Array]:
     """exp(-i phi) A and phi (...), with the cut in the middle of the gap of the arguments.
 
     Eigenvalues that are on the cut but for rounding errors count as arg = pi. phi is zero
