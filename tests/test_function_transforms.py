@@ -1361,7 +1361,11 @@ def test_nan_and_inf_are_refused_or_give_nan_and_never_a_finite_gradient(name):
                 assert not np.isfinite(g).all(), fw.name
 
 
-@pytest.mark.parametrize("names", np.array_split(list(PUBLIC), 4), ids=range(4))
+# three samples of three variables are too few to be whitened
+SQUARE = [name for name in PUBLIC if not name.startswith("whiten")]
+
+
+@pytest.mark.parametrize("names", np.array_split(SQUARE, 4), ids=range(4))
 def test_nan_and_inf_give_nan_in_jax(names):
     """In one compilation of many functions."""
 

@@ -470,3 +470,91 @@ def test_third_derivatives_of_a_map_of_the_spectrum_at_a_repeat_are_nan_and_not_
     assert np.isfinite(along(along(loss))(a))
     assert np.isnan(along(along(along(loss)))(a))
     assert np.isfinite(along(along(along(loss)))(Q @ np.diag([1.0, 2.0, 3.0, 4.0]) @ Q))
+
+
+def test_a_function_may_vary_much_faster_than_the_eigenvalues_are_spread():
+    rng = np.random.default_rng(0)
+    q = np.linalg.qr(rng.standard_normal((6, 6)))[0]
+    a = (q * [1.0, 0.13, 1.7e-2, 1e-3, 1.1e-5, 1e-6]) @ q.T
+    a, c = (a + a.T) / 2, rng.standard_normal((6, 6))
+
+    def gradient(function):
+        return lw.vjp(lambda a: (c * function(a)).sum(), a)[1](np.array(1.0))[0]
+
+    def close(x, y):
+        return np.linalg.norm(x - y) <= 1e-12 * np.linalg.norm(y)
+
+    right = gradient(lambda a: lw.logm(a, hermitian=True))
+    assert close(gradient(lambda a: lw.funm(a, np.log)), right)
+    assert close(gradient(lambda a: lw.spectral_map(a, np.log)), right)
+    right = gradient(lambda a: lw.sqrtm(a, hermitian=True))
+    assert close(gradient(lambda a: lw.funm(a, np.sqrt)), right)
+    # the second derivative of log det is -tr(A^-1 E A^-1 E)
+    e = np.outer(q[:, 4], q[:, 5]) + np.outer(q[:, 5], q[:, 4])
+    along = lambda a: lw.jvp(lambda a: lw.spectral_sum(a, np.log), (a,), (e,))[1]  # noqa: E731
+    inverse = np.linalg.inv(a)
+    curvature = -np.trace(inverse @ e @ inverse @ e)
+    assert abs(lw.jvp(along, (a,), (e,))[1] - curvature) <= 1e-8 * abs(curvature)
+    # singular values far below the largest
+    a, e = np.diag([1.0, 5e-5, 1e-6]), np.zeros((3, 3))
+    e[1, 2] = e[2, 1] = 1
+    f = lambda s: s / (s * s + 1e-10) ** 0.5  # noqa: E731
+    slope = (f(5e-5) - f(1e-6)) / (5e-5 - 1e-6)
+    found = lw.jvp(lambda a: lw.singular_value_map(a, f), (a,), (e,))[1][1, 2]
+    assert abs(found - slope) <= 1e-12 * slope
+
+
+@pytest.mark.parametrize("p", [33, 60.5, 100, -10.5, -30, -100])
+def test_second_derivatives_of_large_powers(p):
+    a, e = np.diag([1.0, 1.2, 1.45]), np.array([[1.0, 2, 1], [2, 0.5, 1], [1, 1, 3]])
+    first = lambda a: lw.jvp(  # noqa: E731
+        lambda a: lw.fractional_matrix_power(a, p, hermitian=True), (a,), (e,)
+    )[1]
+    with mp.workdps(80):
+        step, am, em = mp.mpf(10) ** -20, reference.matrix(a), reference.matrix(e)
+        power = hermitian_map(lambda w: [x ** mp.mpf(p) for x in w])
+        true = power(am + step * em) - 2 * power(am) + power(am - step * em)
+        true = np.array((true / step**2).tolist(), float)
+    error = np.linalg.norm(lw.jvp(first, (a,), (e,))[1] - true)
+    assert error <= 1e-12 * np.linalg.norm(true)
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 2), (4, 2, 3)], ids=["tall", "wide"])
+def test_derivatives_of_a_vmap_of_rectangular_matrices_in_jax(shape):
+    a = jnp.asarray(np.random.default_rng(0).standard_normal(shape))
+    functions = (
+        lambda a: lw.singular_value_map(a, jnp.tanh),
+        lambda a: lw.low_rank(a, 1),
+        lambda a: lw.svd(a).Vh[:1] * lw.svd(a).S[0],
+    )
+
+    def each(a):
+        return jnp.stack([jnp.sum(jnp.abs(f(a)) ** 3) for f in functions]).sum()
+
+    def twice(f):
+        return jax.grad(lambda a: jnp.sum(jax.grad(f)(a) ** 2))
+
+    together, alone = jax.jit(twice(lambda a: jax.vmap(each)(a).sum())), jax.vmap(twice(each))
+    assert np.abs(together(a) - alone(a)).max() <= 1e-12 * np.abs(alone(a)).max()
+
+
+def test_only_the_lower_triangle_of_a_hermitian_matrix_is_read():
+    a = np.array([[1.0, 99.0], [0.5, 2.0]])
+    h = np.array([[1.0, 0.5], [0.5, 2.0]])
+    for f in (
+        lambda a: lw.spectral_mean(a, 1),
+        lambda a: lw.spectral_projector(a, 1),
+        lambda a: lw.sqrtm(a, hermitian=True),
+        lambda a: lw.pinv(a, hermitian=True),
+        lambda a: lw.spectral_sum(a, np.exp),
+        lambda a: lw.spectral_map(a, np.exp),
+        lambda a: lw.sum_largest(a, 1),
+    ):
+        assert np.array_equal(f(a), f(h))
+
+
+def test_whitening_needs_samples_of_full_rank():
+    x = np.random.default_rng(0).standard_normal((8, 2)) @ np.ones((2, 4))
+    assert np.isnan(lw.whiten(x, "pca")).any()
+    with pytest.raises(ValueError, match="more samples than variables"):
+        lw.whiten(x[:4])

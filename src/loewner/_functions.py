@@ -11,7 +11,7 @@ from ._arguments import matrices
 from .frameworks import Framework, framework_of
 from .rules import GeneralFunction, HermitianFrame, HermitianFunction, SpectralSum, frechet
 from .rules.frechet import Interval, Lowest, Predicate, Projector
-from .rules.pieces import powers_of_two, real, tolerance
+from .rules.pieces import hermitian_from_triangle, powers_of_two, real, tolerance
 from .rules.rule import Array, Arrays
 from .rules.symbols import Cut, Exp, Inverse, Jet, Log, Monomial, Power, Symbol
 
@@ -28,8 +28,10 @@ def hermitian_frame(framework: Framework, a: Array) -> tuple[Array, Arrays]:
     return framework.constant(w), (framework.constant(v), b)
 
 
-def jets(framework: Framework, f: Callable[[Array], Array], x: Array) -> tuple[Framework, Array]:
-    """f, f', f'', ... of a scalar function at x (..., n), as data (..., 1 + d, n).
+def jets(
+    framework: Framework, f: Callable[[Array], Array], x: Array
+) -> tuple[Framework, Array, Array]:
+    """f, f', f'', ... of a scalar function at sorted x (..., n), (..., 1 + d, n), and their reach.
 
     And the framework of these: that of what f closes over, if it is not that of x.
     """
@@ -52,9 +54,41 @@ def jets(framework: Framework, f: Callable[[Array], Array], x: Array) -> tuple[F
     for _ in range(DERIVATIVES):
         g = _slope(framework, g)
         rows.append(g(x))
-    dtype = framework.xp.result_type(*(row.dtype for row in rows))
-    rows = [framework.xp.astype(row, dtype)[..., None, :] for row in rows]
-    return framework, framework.xp.concat(rows, axis=-2)
+    xp = framework.xp
+    reach = _reach(xp, [xp.abs(framework.constant(row)) for row in rows], framework.constant(x))
+    dtype = xp.result_type(*(row.dtype for row in rows))
+    rows = [xp.astype(row, dtype)[..., None, :] for row in rows]
+    return framework, xp.concat(rows, axis=-2), reach[..., None, :]
+
+
+def _reach(xp: Any, sizes: list[Array], x: Array) -> Array:
+    """The distance up to which the Taylor series of f is better than a quotient of differences.
+
+    From |f|, |f'|, ..., |f^(d)| at x (..., n). Within a length l on which the derivatives up
+    to the d-th are bounded as those of a geometric series, |f^(p)| <= p! c/l^p, the series
+    leaves out c (h/l)^(d+1), and the quotient rounds off eps c: as much for
+    h = eps^(1/(d+1)) l. c is |f| or, for the series of f', whatever allows more, |f'|.
+    """
+    lengths = []
+    for first in (0, 1):
+        shortest, factorial = None, 1.0
+        for p in range(1, len(sizes) - first):
+            factorial *= p + first
+            c, derivative = sizes[first], sizes[p + first]
+            proper = derivative > 0
+            one = xp.zeros_like(c) + 1
+            length = (c / xp.where(proper, derivative, one) * factorial) ** (1 / p)
+            length = xp.where(proper, length, xp.inf * one)
+            if shortest is None:
+                shortest = length
+            shortest = xp.where(length < shortest, length, shortest)
+        lengths.append(shortest)
+    length = xp.where(lengths[0] < lengths[1], lengths[1], lengths[0])
+    spread = (x[..., -1:] - x[..., :1] if x.shape[-1] else x) + xp.zeros_like(x)
+    spread = xp.abs(spread)
+    length = xp.where(length < spread, length, spread)
+    length = xp.where(length >= 0, length, xp.zeros_like(length))  # not where f is not finite
+    return float(xp.finfo(x.dtype).eps) ** (1 / len(sizes)) * length
 
 
 def joined(framework: Framework, y: Array) -> Framework:
@@ -383,9 +417,10 @@ def funm(a: Array, f: Callable[[Array], Array], hermitian: bool = True) -> Array
     Notes
     -----
     *Differentiable*, in a and in whatever f depends on, up to the fifth order at repeated
-    eigenvalues, where f is. Divided differences are quotients for points further apart
-    than eps^(1/4) times the spread of the eigenvalues, and Taylor series of f for nearer
-    ones: about 1e-11 in double precision, full precision at exact repeats.
+    eigenvalues, where f has so many derivatives. Divided differences are Taylor series of f
+    for points nearer than eps^(1/6) of the length on which f varies, as its derivatives tell,
+    and quotients for others: better than 1e-11 in double precision, and full precision at
+    exact repeats.
 
     References
     ----------
@@ -410,8 +445,8 @@ def funm(a: Array, f: Callable[[Array], Array], hermitian: bool = True) -> Array
         )
     framework, (a,) = matrices("funm", square=True, a=a)
     w, parts = hermitian_frame(framework, a)
-    framework, data = jets(framework, f, w)
-    return framework.call(HermitianFunction(Jet()), *parts, data)[0]
+    framework, *data = jets(framework, f, w)
+    return framework.call(HermitianFunction(Jet()), *parts, *data)[0]
 
 
 def spectral_sum(a: Array, f: Callable[[Array], Array]) -> Array:
@@ -455,8 +490,8 @@ def spectral_sum(a: Array, f: Callable[[Array], Array]) -> Array:
     """
     framework, (a,) = matrices("spectral_sum", square=True, a=a)
     w, parts = hermitian_frame(framework, a)
-    framework, data = jets(framework, f, w)
-    return framework.call(SpectralSum(HermitianFrame()), a, w, *parts, data)[0]
+    framework, *data = jets(framework, f, w)
+    return framework.call(SpectralSum(HermitianFrame()), a, w, *parts, *data)[0]
 
 
 def spectral_projector(a: Array, select: Select, hermitian: bool = True) -> Array:
@@ -573,6 +608,8 @@ def spectral_mean(a: Array, select: Select, hermitian: bool = True) -> Array:
     """
     framework, (a,) = matrices("spectral_mean", square=True, a=a)
     xp = framework.xp
+    if hermitian:
+        a = hermitian_from_triangle(xp, a, True)
     p = _projector("spectral_mean", a, select, hermitian)
     mean = xp.sum(xp.sum(p * xp.matrix_transpose(a), axis=-1), axis=-1)
     rank = xp.sum(xp.linalg.diagonal(framework.constant(p)), axis=-1)

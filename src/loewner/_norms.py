@@ -45,7 +45,7 @@ def matrix_norm(a: Array, ord: Any = "fro") -> Array:  # noqa: A002
     the gradient is an element of the subdifferential that does not depend on the singular
     vectors the solver chooses: for "nuc" at a matrix that is not of full rank the one of least
     norm, U_r V_r^H; for 2 where the largest singular value repeats the mean over its
-    cluster.
+    cluster. Second derivatives there are those of the part that is chosen.
 
     Values alone cost one `svdvals`, the gradient one product more.
 
@@ -155,7 +155,7 @@ def ky_fan_norm(a: Array, k: int) -> Array:
     -----
     *Differentiable* to every order where s_k > s_{k+1}; where k cuts a cluster the gradient
     is the element of the subdifferential that shares the cut equally among its members, and
-    that has no part in vanishing singular values.
+    that has no part in vanishing singular values; the second derivative is that of this part.
 
     References
     ----------
@@ -204,7 +204,8 @@ def sum_largest(a: Array, k: int) -> Array:
     -----
     *Differentiable* to every order where the k-th and the next eigenvalue differ. Convex: where
     k cuts a cluster the gradient is the element of the subdifferential that shares the cut
-    equally among its members, P_1 + (k - k_1)/n_c P_c, which does not depend on the basis.
+    equally among its members, P_1 + (k - k_1)/n_c P_c, which does not depend on the basis; the
+    second derivative is that of this function.
 
     References
     ----------
@@ -283,11 +284,12 @@ def subspace_distance(q1: Array, q2: Array) -> Array:
         return angle * angle
 
     points = xp.concat([s, xp.zeros_like(s[..., :1])], axis=-1) if len(parts) > 3 else s
-    _, data = jets(framework, squared_angle, points)
+    _, data, reach = jets(framework, squared_angle, points)
     n = s.shape[-1]
     even = tall.dilated(parts, data[..., :n], 1.0, data[..., n:])
+    reach = tall.dilated(parts, reach[..., :n], 1.0, reach[..., n:])
     rule = SpectralSum(SingularFrame(tall.wide))
-    return root_or_zero(xp, framework.call(rule, tall.matrix, s, *parts, even)[0])
+    return root_or_zero(xp, framework.call(rule, tall.matrix, s, *parts, even, reach)[0])
 
 
 def root_or_zero(xp: Any, x: Array) -> Array:

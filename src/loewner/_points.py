@@ -121,7 +121,7 @@ def whiten(x: Array, method: str = "zca") -> Array:
     Raises
     ------
     ValueError
-        If method is none of these.
+        If method is none of these, or there are not more samples than variables.
     TypeError, numpy.linalg.LinAlgError
         As `eigh`.
 
@@ -150,11 +150,19 @@ def whiten(x: Array, method: str = "zca") -> Array:
         raise ValueError(f"whiten: method must be 'zca', 'pca' or 'cholesky', not {method!r}")
     framework, (x,) = matrices("whiten", x=x)
     xp = framework.xp
-    m = x.shape[-2]
+    m, d = x.shape[-2:]
+    if m <= d:
+        raise ValueError(
+            f"whiten: there must be more samples than variables, but x has shape {tuple(x.shape)}"
+        )
     x = x - xp.sum(x, axis=-2, keepdims=True) / m
     x = x * units(framework, x)[0]  # the result does not depend on the unit
     if method == "pca":
         _, s, vh = svd(x, full_matrices=False)
+        if d:  # NaN where the samples are not of full rank
+            size = framework.constant(s)
+            lost = size <= m * float(xp.finfo(s.dtype).eps) * size[..., :1]
+            s = xp.where(lost, xp.nan + xp.zeros_like(s), s)
         v = fix_phase(adjoint(xp, vh))
         return (x @ v) * xp.astype(math.sqrt(m - 1) / s, v.dtype)[..., None, :]
     covariance = adjoint(xp, x) @ x / (m - 1)

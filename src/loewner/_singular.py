@@ -71,7 +71,9 @@ def tall_matrix(name: str, a: Any) -> tuple[Framework, Tall]:
 def _threshold(framework: Framework, size: tuple[int, ...], s: Array, rtol: Any) -> Array:
     """Which singular values exceed rtol times the largest."""
     xp = framework.xp
-    if rtol is None:
+    if rtol is not None:
+        rtol = float(rtol)
+    else:
         rtol = max(size[-2:]) * float(xp.finfo(s.dtype).eps)
     if s.shape[-1] == 0:
         return s > 0
@@ -118,11 +120,12 @@ def singular_value_map(a: Array, f: Callable[[Array], Array]) -> Array:
     s, parts = tall.frame()
     n, xp = s.shape[-1], framework.xp
     points = xp.concat([s, xp.zeros_like(s[..., :1])], axis=-1) if len(parts) > 3 else s
-    tall.framework, data = jets(framework, f, points)
+    tall.framework, data, reach = jets(framework, f, points)
     if tall.wide:
         data = conj(framework.xp, data)  # the adjoint below would conjugate a complex f as well
     odd = tall.dilated(parts, data[..., :n], -1.0, data[..., n:])
-    return tall.back(tall.function(parts, Jet(), odd))
+    reach = tall.dilated(parts, reach[..., :n], 1.0, reach[..., n:])
+    return tall.back(tall.function(parts, Jet(), odd, reach))
 
 
 def polar(a: Array, side: str = "right") -> PolarResult:

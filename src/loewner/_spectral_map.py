@@ -41,8 +41,10 @@ def spectral_map(a: Array, f: Callable[[Array], Array]) -> Array:
     -----
     *Differentiable*, in a and in whatever f depends on, to every order where the eigenvalues
     are simple and twice at repeats, where f is; third derivatives at repeats are NaN. About
-    1e-10 in double precision where eigenvalues nearly coincide, full precision at exact
-    repeats and where they are apart.
+    1e-9 in double precision where eigenvalues nearly coincide, full precision at exact
+    repeats and where they are apart; second derivatives, which are quotients of quotients,
+    lose eps/gap^2 of what f does not vary smoothly with, and down to 1e-2 for the narrowest
+    gaps that still count as such.
 
     At a matrix whose clusters have the means m, f acts on the parts N_c of A - m, up to the
     second order, as
@@ -81,9 +83,8 @@ def spectral_map(a: Array, f: Callable[[Array], Array]) -> Array:
     # sums of (x - w) and (x - w)^2 over each cluster, as functions of A
     identity = diagonal_matrix(xp, nought + 1, w.dtype)
     columns = xp.concat([nought[..., None, :]] * 4, axis=-2)
-    (moments,) = framework.call(
-        DataGradient(Jet(clusters=True, wide=False), 0), b, columns, identity
-    )
+    alone = (tau + nought)[..., None, :]
+    (moments,) = framework.call(DataGradient(Jet(clusters=True), 0), b, columns, alone, identity)
     first = xp.sum(moments[..., 1, None, :] * same, axis=-1)
     second = xp.sum(moments[..., 2, None, :] * same, axis=-1) * 2
     shift = first / size
@@ -100,9 +101,11 @@ def spectral_map(a: Array, f: Callable[[Array], Array]) -> Array:
             f"spectral_map: f must map the eigenvalues to as many numbers, but it maps shape "
             f"{tuple(w.shape)} to {tuple(y.shape)}"
         )
-    centre = xp.sum(mean[..., None, :] * close, axis=-1) / xp.sum(close, axis=-1)
-    slope, bend, gamma = _coefficients(framework, f, centre, close)
-    slope = slope + xp.multiply(bend, mean - centre)
+    slope, bend, _ = _coefficients(framework, f, mean, close)
+    bad = _disagrees(framework, w, y, slope, bend, tau, close)
+    sure = xp.where(bad[..., :, None], same, close)
+    reach = xp.where(bad, tau + nought, width + nought)[..., None, :]
+    slope, bend, gamma = _coefficients(framework, f, mean, sure)
     rows = [
         y - xp.multiply(slope, shift) + xp.multiply(bend, shift * shift) / 2
         + xp.sum(xp.multiply(gamma, (square / size)[..., None, :]), axis=-1) / 2,
@@ -112,18 +115,43 @@ def spectral_map(a: Array, f: Callable[[Array], Array]) -> Array:
     missing = xp.where(size > 1, nought + xp.nan, nought)
     rows.append(missing + xp.zeros_like(y))
     data = xp.concat([row[..., None, :] for row in rows], axis=-2)
-    return framework.call(HermitianFunction(Jet(clusters=True)), v, b, data)[0]
+    return framework.call(HermitianFunction(Jet(clusters=True)), v, b, data, reach)[0]
+
+
+def _disagrees(
+    framework: Framework, w: Array, y: Array, slope: Array, bend: Array, tau: Array, close: Array
+) -> Array:
+    """Members of chains of close eigenvalues that f does not look smooth on, (..., n).
+
+    That is where the slopes contradict a quotient of differences by more than it rounds off.
+    """
+    xp = framework.xp
+    y, slope, bend = (framework.constant(x) for x in (y, slope, bend))
+    gap = w[..., 1:] - w[..., :-1]
+    run = xp.where(gap > 0, gap, xp.zeros_like(gap) + 1)
+    quotient = (y[..., 1:] - y[..., :-1]) / run
+    series = (slope[..., 1:] + slope[..., :-1]) / 2 - (bend[..., 1:] - bend[..., :-1]) * run / 4
+    size = xp.abs(y)
+    rounding = 8 * float(xp.finfo(w.dtype).eps) * (size[..., 1:] + size[..., :-1]) / run
+    bad = (gap > tau) & ~(xp.abs(quotient - series) <= rounding)
+    nothing = xp.zeros_like(w[..., :1])
+    bad = xp.astype(bad, w.dtype)
+    bad = xp.concat([bad, nothing], axis=-1) * xp.concat(
+        [xp.linalg.diagonal(close[..., 1:, :-1]), nothing], axis=-1
+    )
+    return xp.sum(close * bad[..., None, :], axis=-1) > 0
 
 
 def _coefficients(
-    framework: Framework, f: Any, centre: Array, close: Array
+    framework: Framework, f: Any, mean: Array, close: Array
 ) -> tuple[Array, Array, Array]:
-    """alpha and beta (..., n), and gamma (..., n, n), of i and the chain of j.
+    """The slopes alpha + beta (w - m) and beta (..., n), and gamma (..., n, n) of i and j's chain.
 
-    From the derivatives of f at `centre` along e_j - e_k, k the member after j in its chain
-    of close eigenvalues; all zero for a single one.
+    From the derivatives of f at the means m of the chains of close eigenvalues, along
+    e_j - e_k, k the member after j in its chain; all zero for a single one.
     """
     xp = framework.xp
+    centre = xp.sum(mean[..., None, :] * close, axis=-1) / xp.sum(close, axis=-1)
     i = positions(xp, framework.constant(centre))
     row, column = i[..., :, None], i[..., None, :]
     count = xp.sum(close, axis=-1)
@@ -152,4 +180,4 @@ def _coefficients(
     gamma = (xp.matrix_transpose(second) * usable) @ xp.astype(close, second.dtype)
     gamma = gamma / xp.where(number > 0, number, one) / 2
     beta = xp.linalg.diagonal(second) - 2 * xp.linalg.diagonal(gamma)
-    return alpha, beta, gamma
+    return alpha + xp.multiply(beta, mean - centre), beta, gamma

@@ -87,7 +87,7 @@ class HermitianFunction(Rule):
     def evaluate(self, solvers, inputs, outputs=None):
         v, b, *data = inputs
         xp = solvers.xp
-        points = self.symbol.points(xp, real(xp, xp.linalg.diagonal(b)), *(data or [None]))
+        points = self.symbol.points(xp, real(xp, xp.linalg.diagonal(b)), *data)
         f = self.symbol.value(xp, points)
         if xp.isdtype(f.dtype, "complex floating") and f.dtype != v.dtype:
             v = xp.astype(v, f.dtype)
@@ -102,7 +102,7 @@ class HermitianFunction(Rule):
             (moved,) = ops.call(OperatorIntegral(self.symbol, 1), b, *data, db)
             terms.append(sandwich(xp, v, moved, adjoint(xp, v)))
         if ddata and ddata[0] is not None:
-            terms += ops.call(self, v, b, ddata[0])
+            terms += ops.call(self, v, b, ddata[0], *data[1:])
         return (total(*terms),) if terms else (xp.zeros_like(outputs[0]),)
 
     def vjp(self, ops, inputs, outputs, cotangents, wanted):
@@ -112,9 +112,9 @@ class HermitianFunction(Rule):
         g = sandwich(xp, adjoint(xp, v), g, v)
         gb, gdata = None, [None] * len(data)
         if wanted[1]:
-            columns = [conj(xp, x) for x in data]
+            columns = [*(conj(xp, x) for x in data[:1]), *data[1:]]
             (gb,) = ops.call(OperatorIntegral(self.symbol, 1), b, *columns, g)
             gb = like(xp, gb, b)
         if data and wanted[2]:
-            gdata = ops.call(DataGradient(self.symbol, 0), b, *data, g)
+            gdata = [*ops.call(DataGradient(self.symbol, 0), b, *data, g), *gdata[1:]]
         return (None, gb, *gdata)

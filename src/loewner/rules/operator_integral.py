@@ -58,11 +58,11 @@ class OperatorIntegral(Rule):
     def parts(self) -> int:
         return 3 if self.rest else 1
 
-    def _split(self, flat: Arrays) -> tuple[Arrays, Array, list[Arrays]]:
+    def _split(self, flat: Arrays) -> tuple[Arrays, Arrays, list[Arrays]]:
         """B, the data, and E_1, ..., E_k."""
-        n, d = self.parts, int(self.symbol.data)
+        n, d = self.parts, self.symbol.data
         es = flat[n + d :]
-        return flat[:n], (flat[n] if d else None), [es[i : i + n] for i in range(0, len(es), n)]
+        return flat[:n], tuple(flat[n : n + d]), [es[i : i + n] for i in range(0, len(es), n)]
 
     def evaluate(self, solvers, inputs, outputs=None):
         b, data, es = self._split(inputs)
@@ -81,8 +81,8 @@ class OperatorIntegral(Rule):
             for s in range(self.order + 1):
                 moved = [*es[:s], db, *es[s:]]
                 terms.append(self._call(ops, self.order + 1, b, data, moved))
-        if ddata is not None:
-            terms.append(self._call(ops, self.order, b, ddata, es))
+        if any(x is not None for x in ddata[:1]):
+            terms.append(self._call(ops, self.order, b, (ddata[0], *data[1:]), es))
         return tuple(total(*parts) for parts in zip(*terms, strict=True))
 
     def vjp(self, ops, inputs, outputs, cotangents, wanted):
@@ -90,15 +90,17 @@ class OperatorIntegral(Rule):
         want_b, want_data, want_es = self._split(tuple(wanted))
         g = _filled(ops, cotangents, outputs or cotangents)
         gb, ges = self._pull(ops, b, data, es, g, any(want_b), [any(w) for w in want_es])
-        gdata = (None,) * int(self.symbol.data)
-        if want_data:
+        gdata: Arrays = (None,) * len(data)
+        if any(want_data[:1]):
             rule = DataGradient(self.symbol, self.order, self.rest)
-            gdata = ops.call(rule, *b, data, *g, *(x for e in es for x in e))
+            found = ops.call(rule, *b, *data, *g, *(x for e in es for x in e))
+            gdata = (*found, *gdata[1:])
         return (*gb, *gdata, *(x for ge in ges for x in ge))
 
     def _pull(self, ops, b, data, es, g, want_b, want_es):
         """(3) for the slots that are wanted; None for the others."""
-        xp, none, data = ops.xp, (None,) * self.parts, conj(ops.xp, data)
+        xp, none = ops.xp, (None,) * self.parts
+        data = (*(conj(xp, x) for x in data[:1]), *data[1:])
 
         def around(left: list[Arrays], right: list[Arrays]) -> list[Arrays]:
             """E_{s-1}^H, .., E_1^H, G, E_k^H, .., E_{s+1}^H."""
@@ -118,17 +120,16 @@ class OperatorIntegral(Rule):
             gb = _like(xp, tuple(total(*parts) for parts in zip(*terms, strict=True)), b)
         return gb, ges
 
-    def _call(self, ops: Ops, order: int, b: Arrays, data: Array, es: list[Arrays]) -> Arrays:
+    def _call(self, ops: Ops, order: int, b: Arrays, data: Arrays, es: list[Arrays]) -> Arrays:
         rule = OperatorIntegral(self.symbol, order, self.rest)
-        columns = (data,) if self.symbol.data else ()
-        return ops.call(rule, *b, *columns, *(x for e in es for x in e))
+        return ops.call(rule, *b, *data, *(x for e in es for x in e))
 
 
 @dataclasses.dataclass(frozen=True)
 class DataGradient(OperatorIntegral):
-    """The adjoint of F_k as a map of the data: <result, H> = <G, F_k with data H>.
+    """The adjoint of F_k as a map of the first of its data: <result, H> = <G, F_k with data H>.
 
-    Inputs B, the data (of which only the shape and the dtype count), G, E_1, ..., E_k.
+    Inputs B, the data (of the first only the shape and the dtype count), G, E_1, ..., E_k.
     """
 
     def _arguments(self, flat):
@@ -159,19 +160,19 @@ class DataGradient(OperatorIntegral):
     def vjp(self, ops, inputs, outputs, cotangents, wanted):
         b, data, g, es = self._arguments(inputs)
         want_b, _, want_g, want_es = self._arguments(tuple(wanted))
-        (h,) = cotangents
+        data = (*cotangents, *data[1:])
         # <h, result> = <G, F_k with data h>
         gg = (None,) * self.parts
         if any(want_g):
-            gg = _like(ops.xp, self._call(ops, self.order, b, h, es), g)
+            gg = _like(ops.xp, self._call(ops, self.order, b, data, es), g)
         gb, ges = (None,) * self.parts, [(None,) * self.parts for _ in es]
         if any(want_b) or any(any(w) for w in want_es):
-            gb, ges = self._pull(ops, b, h, es, g, any(want_b), [any(w) for w in want_es])
-        return (*gb, None, *gg, *(x for ge in ges for x in ge))
+            gb, ges = self._pull(ops, b, data, es, g, any(want_b), [any(w) for w in want_es])
+        return (*gb, *(None for _ in data), *gg, *(x for ge in ges for x in ge))
 
     def _again(self, ops, order, b, data, slots):
         rule = DataGradient(self.symbol, order, self.rest)
-        return ops.call(rule, *b, data, *(x for e in slots for x in e))
+        return ops.call(rule, *b, *data, *(x for e in slots for x in e))
 
 
 def _filled(ops: Ops, given: Arrays, like: Arrays) -> Arrays:
@@ -189,9 +190,9 @@ def _adjoint(xp: Any, e: Arrays) -> Arrays:
     return adjoint(xp, e[0]), adjoint(xp, e[2]), adjoint(xp, e[1])
 
 
-def integral(xp: Any, symbol: Symbol, b: Arrays, data: Array, es: list[Arrays]) -> Arrays:
+def integral(xp: Any, symbol: Symbol, b: Arrays, data: Arrays, es: list[Arrays]) -> Arrays:
     """F_k of (1) from its parts, where values alone count; complex if any of them is."""
-    es = _promoted(xp, b if data is None else (*b, data), es)
+    es = _promoted(xp, (*b, *data[:1]), es)
     explicit, origin = _points(xp, symbol, b, data)
     if not es:
         f = symbol.divided_difference(xp, [explicit])
@@ -227,16 +228,16 @@ def _scaled(xp: Any, symbol: Symbol, d: Array, x: Array) -> Array:
 
 
 def data_gradient(
-    xp: Any, symbol: Symbol, b: Arrays, data: Array, g: Arrays, es: list[Arrays]
+    xp: Any, symbol: Symbol, b: Arrays, data: Arrays, g: Arrays, es: list[Arrays]
 ) -> Array:
-    """The adjoint of `integral` at g as a linear map of the data, of which dtype and shape count.
+    """The adjoint of `integral` at g as a linear map of the first of the data.
 
     A divided difference is linear in the data of each of its points: its coefficients are
     those of data that are zero but for a single one.
     """
-    g, *es = _promoted(xp, (*b, data), [g, *es])
-    explicit, origin = _points(xp, symbol, b, xp.zeros_like(data))
-    rows, n = data.shape[-2], b[0].shape[-1]
+    g, *es = _promoted(xp, (*b, data[0]), [g, *es])
+    explicit, origin = _points(xp, symbol, b, (xp.zeros_like(data[0]), *data[1:]))
+    rows, n = data[0].shape[-2], b[0].shape[-1]
     one = xp.zeros_like(explicit[0]) + 1
     found: list[list[Array]] = [[None] * rows, [None] * rows]  # explicit, and at the origin
 
@@ -291,7 +292,7 @@ def data_gradient(
             last = found[1][p]
             last = xp.zeros_like(row[..., :1]) if last is None else last
             row = xp.concat([row, last], axis=-1)
-        out.append(like(xp, row, data)[..., None, :])
+        out.append(like(xp, row, data[0])[..., None, :])
     return xp.concat(out, axis=-2)
 
 
@@ -310,13 +311,13 @@ def _promoted(xp: Any, others: Arrays, es: list[Arrays]) -> list[Arrays]:
     return [tuple(x if x.dtype == dtype else xp.astype(x, dtype) for x in e) for e in es]
 
 
-def _points(xp: Any, symbol: Symbol, b: Arrays, data: Array) -> tuple[Point, Point]:
+def _points(xp: Any, symbol: Symbol, b: Arrays, data: Arrays) -> tuple[Point, Point]:
     """The explicit points and the origin, where the rest is."""
     x = real(xp, xp.linalg.diagonal(b[0]))
     n = x.shape[-1]
     if len(b) > 1:
         x = xp.concat([x, xp.zeros_like(xp.sum(x, axis=-1, keepdims=True))], axis=-1)
-    points = symbol.points(xp, x, data)
+    points = symbol.points(xp, x, *data)
     return tuple(p[..., :n] for p in points), tuple(p[..., n:] for p in points)
 
 

@@ -63,7 +63,8 @@ class SingularFrame(Rule):
         lost = poison(xp, a)
         s, u, v = s + lost, u + lost[..., None], v + lost[..., None]
         c = diagonal_matrix(xp, s, v.dtype)
-        return (s, u, v, c) if m == n else (s, u, v, c, xp.zeros_like(a))
+        # made from s, so that it has the batch of the others under any vmap
+        return (s, u, v, c) if m == n else (s, u, v, c, xp.zeros_like(a) + 0 * s[..., None, :])
 
     def jvp(self, ops, inputs, outputs, tangents):
         s, u, v, _, *k = outputs
@@ -100,7 +101,7 @@ class SingularFunction(Rule):
     def _split(self, flat: Arrays) -> tuple[Array, Array, Arrays, Arrays]:
         """U, V, the core (C[, K]) and the data."""
         u, v, *core = flat
-        d = len(core) - int(self.symbol.data)
+        d = len(core) - self.symbol.data
         return u, v, tuple(core[:d]), tuple(core[d:])
 
     def evaluate(self, solvers, inputs, outputs=None):
@@ -108,7 +109,7 @@ class SingularFunction(Rule):
         xp = solvers.xp
         s = real(xp, xp.linalg.diagonal(core[0]))
         x = xp.concat([s, -s, xp.zeros_like(s[..., :1])] if len(core) > 1 else [s, -s], axis=-1)
-        points = self.symbol.points(xp, x, *(data or [None]))
+        points = self.symbol.points(xp, x, *data)
         f = self.symbol.value(xp, points)[..., : s.shape[-1]]
         dtype = xp.result_type(f.dtype, u.dtype) if f.dtype != s.dtype else u.dtype
         u, v = (x if x.dtype == dtype else xp.astype(x, dtype) for x in (u, v))
@@ -128,7 +129,7 @@ class SingularFunction(Rule):
             u, vh = (like(xp, x, inner) for x in (u, adjoint(xp, v)))
             terms.append(total(u @ inner, outer) @ vh)
         if ddata and ddata[0] is not None:
-            terms += ops.call(self, *inputs[:2], *core, ddata[0])
+            terms += ops.call(self, *inputs[:2], *core, ddata[0], *data[1:])
         return (total(*terms),) if terms else (xp.zeros_like(outputs[0]),)
 
     def vjp(self, ops, inputs, outputs, cotangents, wanted):
@@ -143,13 +144,13 @@ class SingularFunction(Rule):
         gcore: Arrays = (None,) * len(core)
         gdata: Arrays = (None,) * len(data)
         if any(want_core):
-            columns = [conj(xp, x) for x in data]
+            columns = [*(conj(xp, x) for x in data[:1]), *data[1:]]
             found = ops.call(OperatorIntegral(self.symbol, 1, rest), *b, *columns, *g)
             gcore = tuple(
                 like(xp, x, y) for x, y in zip(_dilation_adjoint(xp, found), core, strict=True)
             )
         if data and want_data[0]:
-            gdata = ops.call(DataGradient(self.symbol, 0, rest), *b, *data, *g)
+            gdata = (*ops.call(DataGradient(self.symbol, 0, rest), *b, *data, *g), *gdata[1:])
         return (None, None, *gcore, *gdata)
 
 

@@ -150,7 +150,7 @@ class WeightedSum(Rule):
 
 @dataclasses.dataclass(frozen=True)
 class SpectralSum(Rule):
-    """(1) or (2) from A, the outputs of its frame, and f, f', ... as the data of a `Jet`.
+    """(1) or (2) from A, the outputs of its frame, and the data of a `Jet`: f, f', ..., reach.
 
     All of the derivative is that along A and the data; the core, which moves with A, carries
     the higher ones. Data (..., 1 + d, N) as `frame.spectrum` lays them out.
@@ -162,40 +162,40 @@ class SpectralSum(Rule):
 
     def evaluate(self, solvers, inputs, outputs=None):
         n = inputs[1].shape[-1] * self.frame.copies
-        return (solvers.xp.sum(inputs[-1][..., 0, :n], axis=-1) / self.frame.copies,)
+        return (solvers.xp.sum(inputs[-2][..., 0, :n], axis=-1) / self.frame.copies,)
 
-    def _slope(self, ops, parts, data):
+    def _slope(self, ops, parts, data, reach):
         """f'(A), or U f'(S) V^H."""
-        return ops.call(self.frame.function(Jet()), *parts, data[..., 1:, :])[0]
+        return ops.call(self.frame.function(Jet()), *parts, data[..., 1:, :], reach)[0]
 
     def jvp(self, ops, inputs, outputs, tangents):
-        a, values, *parts, data = inputs
-        da, ddata = tangents[0], tangents[-1]
+        a, values, *parts, data, reach = inputs
+        da, ddata = tangents[0], tangents[-2]
         xp, terms = ops.xp, []
         if da is not None:
-            slope = self._slope(ops, parts, data)
+            slope = self._slope(ops, parts, data, reach)
             # tr(f'(A) dA), where f may be complex; Re tr(X^H dA)
             hermitian = isinstance(self.frame, HermitianFrame)
             moved = xp.matrix_transpose(slope) * da if hermitian else real(xp, conj(xp, slope) * da)
             terms.append(xp.sum(xp.sum(moved, axis=-1), axis=-1))
         if ddata is not None:
-            terms += ops.call(self, a, values, *parts, ddata)
+            terms += ops.call(self, a, values, *parts, ddata, reach)
         if not terms:
             return (xp.zeros_like(outputs[0]),)
         return (like(xp, total(*terms), outputs[0]),)
 
     def vjp(self, ops, inputs, outputs, cotangents, wanted):
-        a, values, *parts, data = inputs
+        a, _, *parts, data, reach = inputs
         (g,) = cotangents
         xp = ops.xp
         ga = gdata = None
         if wanted[0]:
-            slope = self._slope(ops, parts, conj(xp, data))
+            slope = self._slope(ops, parts, conj(xp, data), reach)
             ga = like(xp, xp.astype(g, slope.dtype)[..., None, None] * slope, a)
-        if wanted[-1]:
+        if wanted[-2]:
             b = self.frame.operator(xp, tuple(parts))
             each = g[..., None] + xp.zeros_like(xp.linalg.diagonal(b[0]))
             identity = diagonal_matrix(xp, each / self.frame.copies, each.dtype)
             rule = DataGradient(Jet(), 0, len(b) > 1)
-            (gdata,) = ops.call(rule, *b, data, identity, *(xp.zeros_like(x) for x in b[1:]))
-        return (ga, None, *(None for _ in parts), gdata)
+            (gdata,) = ops.call(rule, *b, data, reach, identity, *(xp.zeros_like(x) for x in b[1:]))
+        return (ga, None, *(None for _ in parts), gdata, None)

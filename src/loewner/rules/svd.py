@@ -71,7 +71,9 @@ class Svd(Rule):
         if outputs is not None and outputs <= 1 + len(frames):
             return (s, *frames)
         b = diagonal_matrix(xp, s, v.dtype)
-        return (s, *frames, b) if m == n else (s, *frames, b, xp.zeros_like(a))
+        # C is made from s, so that it has the batch of the others under any vmap
+        c = () if m == n else (xp.zeros_like(a) + 0 * s[..., None, :],)
+        return (s, *frames, b, *c)
 
     def _name(self, outputs):
         """The outputs by name, with None for the absent ones."""

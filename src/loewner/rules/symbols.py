@@ -37,14 +37,15 @@ Point = Arrays
 class Symbol(ABC):
     """A scalar function and its divided differences; subclasses are frozen dataclasses."""
 
-    data: bool = False
-    """Whether f is described by an array (..., d, n) beside the n points."""
+    data: int = 0
+    """How many arrays (..., d, n) beside the n points describe f; it is linear in the first,
+    and the others are constants."""
 
     partial: bool = False
     """Whether divided differences may be undefined, NaN. They do no harm where they are
     multiplied by zero: the function does not move there."""
 
-    def points(self, xp: Any, x: Array, data: Array) -> Point:
+    def points(self, xp: Any, x: Array, *data: Array) -> Point:
         """The points (..., n) with what the symbol needs to know of them."""
         return (x,)
 
@@ -152,10 +153,13 @@ class _Homogeneous(Symbol):
         """f^(k+j)(1)/(k+j)! for j = 0, ..., count."""
 
     def _expanded(self, xp, x, power):
-        """Where |x| are within a factor 1.5 of each other, on one side; (2) scaled by the mean."""
+        """Where |x| are within a factor of each other, on one side; (2) scaled by the mean.
+
+        The factor is 1.5, and less for large powers, whose series needs it.
+        """
         k, m = len(x) - 1, _mean(x)
-        near = (x[0] * x[-1] > 0) & (1.5 * xp.minimum(xp.abs(x[0]), xp.abs(x[-1]))
-                                     >= xp.maximum(xp.abs(x[0]), xp.abs(x[-1])))  # fmt: skip
+        low, high = xp.minimum(xp.abs(x[0]), xp.abs(x[-1])), xp.maximum(xp.abs(x[0]), xp.abs(x[-1]))
+        near = (x[0] * x[-1] > 0) & ((1 + min(0.5, 4 / max(1.0, abs(power)))) * low >= high)
         one = xp.zeros_like(m) + 1
         m = xp.where(near, m, one)
         u = [xp.where(near, (xi - m) / m, xp.zeros_like(m)) for xi in x]
@@ -178,7 +182,7 @@ def _logarithm_of_ratio(xp, low, high):
 class Log(_Homogeneous):
     """log(x), NaN at negative x."""
 
-    def points(self, xp, x, data):
+    def points(self, xp, x, *data):
         return (self._rounded(xp, x),)
 
     def value(self, xp, p):
@@ -214,7 +218,7 @@ class Power(_Homogeneous):
             return -1.0
         return (1.0 if self.p % 2 == 0 else -1.0) if float(self.p).is_integer() else float("nan")
 
-    def points(self, xp, x, data):
+    def points(self, xp, x, *data):
         return (x if self._parity == self._parity else self._rounded(xp, x),)
 
     def value(self, xp, p):
@@ -314,14 +318,14 @@ class Cut(Symbol):
     """
 
     base: Symbol
-    data = True
+    data = 1
     partial = True
 
-    def points(self, xp, x, data):
-        c = data[..., 0, :]
+    def points(self, xp, x, *data):
+        c = data[0][..., 0, :]
         safe = xp.where(c == 0, xp.zeros_like(x) + 1, x)
         tau = tolerance(xp, x, x.shape[-1]) + xp.zeros_like(x)
-        return x, c, tau, *self.base.points(xp, safe, None)
+        return x, c, tau, *self.base.points(xp, safe)
 
     def value(self, xp, p):
         _, c, _, *base = p
@@ -349,27 +353,24 @@ class Cut(Symbol):
 
 @dataclasses.dataclass(frozen=True)
 class Jet(Symbol):
-    """Any smooth f, given by f, f', f'', ... at the points: data (..., 1 + d, n).
+    """Any smooth f, given by f, f', f'', ... at the points, (..., 1 + d, n), and their reach.
 
-    (1) where the points are further apart than a small part of their spread, and the
-    Taylor series at one of them elsewhere; linear in the data.
+    The reach (..., 1, n) is the distance up to which the Taylor series at a point is better
+    than (1): the series holds for points within the reach of each other, (1) for the rest.
 
     With `clusters` f may be another function on each cluster of equal points, and the data
     are f, f', f'' and a mark for what comes after: 0 where the cluster is a single point,
-    whose higher derivatives may be chosen at will, NaN where they are missing. If `wide`
-    they describe one function in a wider neighbourhood, for pairs.
+    whose higher derivatives may be chosen at will, NaN where they are missing. The reach
+    then is that of pairs.
     """
 
     clusters: bool = False
-    wide: bool = True
-    data = True
+    data = 2
 
-    def points(self, xp, x, data):
-        largest, least = (xp.max, xp.min) if x.shape[-1] else (xp.sum, xp.sum)
-        spread = largest(x, axis=-1, keepdims=True) - least(x, axis=-1, keepdims=True)
-        tau = tolerance(xp, x, x.shape[-1])
-        rows = (data[..., j, :] for j in range(data.shape[-2]))
-        return x, spread + xp.zeros_like(x), tau + xp.zeros_like(x), *rows
+    def points(self, xp, x, *data):
+        rows, reach = data
+        tau = tolerance(xp, x, x.shape[-1]) + xp.zeros_like(x)
+        return x, reach[..., 0, :], tau, *(rows[..., j, :] for j in range(rows.shape[-2]))
 
     def value(self, xp, p):
         return p[3]
@@ -379,18 +380,12 @@ class Jet(Symbol):
         run = xp.where(near, xp.zeros_like(q[0] - p[0]) + 1, q[0] - p[0])
         return xp.where(near, there, (q[3] - p[3]) / run)
 
-    def width(self, xp, points):
-        """The distance up to which points are near."""
-        _, spread, tau, *_ = points[0]
-        k = len(points) - 1
-        if self.clusters and (k > 1 or not self.wide):
-            return tau
-        return float(xp.finfo(spread.dtype).eps) ** (1 / (k + 3 - self.clusters)) * spread
-
     def near(self, xp, points):
         k = len(points) - 1
         x = [p[0] for p in points]
-        near = xp.abs(x[-1] - x[0]) <= self.width(xp, points)
+        which = 2 if self.clusters and k > 1 else 1
+        run = xp.abs(x[-1] - x[0])
+        near = (run <= points[0][which]) & (run <= points[-1][which])
         order = 2 if self.clusters else len(points[0]) - 4
         if self.clusters and k > order:
             return near, points[0][-1]
