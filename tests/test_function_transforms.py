@@ -1362,10 +1362,10 @@ def test_nan_and_inf_are_refused_or_give_nan_and_never_a_finite_gradient(name):
 
 
 # three samples of three variables are too few to be whitened
-SQUARE = [name for name in PUBLIC if not name.startswith("whiten")]
+ENOUGH = [name for name in PUBLIC if not name.startswith("whiten")]
 
 
-@pytest.mark.parametrize("names", np.array_split(SQUARE, 4), ids=range(4))
+@pytest.mark.parametrize("names", np.array_split(ENOUGH, 4), ids=range(4))
 def test_nan_and_inf_give_nan_in_jax(names):
     """In one compilation of many functions."""
 
