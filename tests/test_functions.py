@@ -504,6 +504,21 @@ def test_a_function_may_vary_much_faster_than_the_eigenvalues_are_spread():
     assert abs(found - slope) <= 1e-12 * slope
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-17, 1.0, 1e5])
+def test_a_multiple_of_the_identity_up_to_rounding(size):
+    rng = np.random.default_rng(0)
+    q = np.linalg.qr(rng.standard_normal((6, 6)))[0]
+    noise, c = rng.standard_normal((2, 6, 6))
+    a = (q * size) @ q.T + 1e-17 * max(size, 1.0) * (noise + noise.T)
+    a = (a + a.T) / 2
+    for f, slope in ((np.exp, np.exp), (np.sin, np.cos), (lambda x: 2 * x, lambda x: 2 + 0 * x)):
+        if f is np.exp and size > 1:
+            continue
+        (g,) = lw.vjp(lambda a, f=f: (c * lw.funm(a, f)).sum(), a)[1](np.array(1.0))
+        expected = slope(size) * (c + c.T) / 2
+        assert np.abs(g - expected).max() <= 1e-14 * max(size, 1.0) * np.abs(c).max()
+
+
 @pytest.mark.parametrize("p", [33, 60.5, 100, -10.5, -30, -100])
 def test_second_derivatives_of_large_powers(p):
     a, e = np.diag([1.0, 1.2, 1.45]), np.array([[1.0, 2, 1], [2, 0.5, 1], [1, 1, 3]])

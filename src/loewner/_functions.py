@@ -84,9 +84,10 @@ def _reach(xp: Any, sizes: list[Array], x: Array) -> Array:
             shortest = xp.where(length < shortest, length, shortest)
         lengths.append(shortest)
     length = xp.where(lengths[0] < lengths[1], lengths[1], lengths[0])
-    spread = (x[..., -1:] - x[..., :1] if x.shape[-1] else x) + xp.zeros_like(x)
-    spread = xp.abs(spread)
-    length = xp.where(length < spread, length, spread)
+    # a polynomial, or a piece of one: no further than the points are
+    spread = xp.abs((x[..., -1:] - x[..., :1] if x.shape[-1] else x) + xp.zeros_like(x))
+    spread = xp.where(spread < xp.abs(x), xp.abs(x), spread)
+    length = xp.where(length < xp.inf, length, spread)
     length = xp.where(length >= 0, length, xp.zeros_like(length))  # not where f is not finite
     return float(xp.finfo(x.dtype).eps) ** (1 / len(sizes)) * length
 
