@@ -36,10 +36,7 @@ SECOND = [
     pytest.param(
         case,
         id=str(case),
-        marks=[pytest.mark.slow]
-        if case.kind in ("huge", "tiny", "graded")
-        or (case.kind == "distinct" and case.function == "svd-thin")
-        else [],
+        marks=[pytest.mark.slow] if case.kind in ("huge", "tiny", "graded", "distinct") else [],
     )
     for case in CASES
 ]
