@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ._arguments import matrices, same_batch
-from ._functions import jets, units
+from ._functions import units
 from ._singular import Tall, count, tall_matrix
 from .rules import HermitianFrame, SingularFrame, SpectralSum, WeightedSum
 from .rules.pieces import adjoint, real
@@ -283,13 +283,9 @@ def subspace_distance(q1: Array, q2: Array) -> Array:
         angle = xp.asin(xp.where(x < 1, x, xp.zeros_like(x) + 1))
         return angle * angle
 
-    points = xp.concat([s, xp.zeros_like(s[..., :1])], axis=-1) if len(parts) > 3 else s
-    _, data, reach = jets(framework, squared_angle, points)
-    n = s.shape[-1]
-    even = tall.dilated(parts, data[..., :n], 1.0, data[..., n:])
-    reach = tall.dilated(parts, reach[..., :n], 1.0, reach[..., n:])
+    data = tall.jets(s, parts, squared_angle, parity=1.0)
     rule = SpectralSum(SingularFrame(tall.wide))
-    return root_or_zero(xp, framework.call(rule, tall.matrix, s, *parts, even, reach)[0])
+    return root_or_zero(xp, framework.call(rule, tall.matrix, s, *parts, *data)[0])
 
 
 def root_or_zero(xp: Any, x: Array) -> Array:

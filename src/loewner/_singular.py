@@ -13,6 +13,7 @@ from .frameworks import Framework
 from .rules import HermitianFunction, Polar, SingularFrame, SingularFunction
 from .rules.pieces import adjoint, conj, positions
 from .rules.rule import Array, Arrays
+from .rules.singular import extended
 from .rules.symbols import Cut, Inverse, Jet, Monomial, Symbol
 
 
@@ -45,22 +46,29 @@ class Tall:
         """U f(S) V^H of the tall matrix."""
         return self.framework.call(SingularFunction(symbol), *parts, *data)[0]
 
-    def dilated(self, parts: Arrays, data: Array, parity: float, origin: Array | None = None):
-        """Data (..., d, n), f, f', ... at s, extended to (s, -s) and zero by the parity of f."""
+    def jets(
+        self, s: Array, parts: Arrays, f: Callable[[Array], Array], parity: float
+    ) -> tuple[Array, Array]:
+        """The data of a `Jet` of f, which is called with s only, at (s, -s) and zero.
+
+        The framework becomes that of what f closes over, if it is another.
+        """
+        n, rest, xp = s.shape[-1], len(parts) > 3, self.framework.xp
+        points = xp.concat([s, xp.zeros_like(s[..., :1])], axis=-1) if rest else s
+        self.framework, *data = jets(self.framework, f, points)
         xp = self.framework.xp
-        rows = [data[..., j : j + 1, :] for j in range(data.shape[-2])]
-        left = xp.concat([(parity * (-1.0) ** j) * row for j, row in enumerate(rows)], axis=-2)
-        if len(parts) == 3:
-            return xp.concat([data, left], axis=-1)
-        origin = xp.zeros_like(data[..., :1]) if origin is None else origin
-        return xp.concat([data, left, origin], axis=-1)
+        rows, reach = (
+            extended(xp, x[..., :n], sign, rest, x[..., n:])
+            for x, sign in zip(data, (parity, 1.0), strict=True)
+        )
+        return rows, reach
 
     def cut(self, s: Array, parts: Arrays, base: Symbol, kept: Array, odd: bool) -> Array:
         """U f(S) V^H with f on the singular values that are kept, and 0 on the others."""
         xp = self.framework.xp
-        one = xp.zeros_like(s) + 1
-        c = xp.where(kept, one, xp.zeros_like(s))[..., None, :]
-        return self.function(parts, Cut(base), self.dilated(parts, c, -1.0 if odd else 1.0))
+        c = xp.astype(kept, s.dtype)[..., None, :]
+        c = extended(xp, c, -1.0 if odd else 1.0, rest=len(parts) > 3)
+        return self.function(parts, Cut(base), c)
 
 
 def tall_matrix(name: str, a: Any) -> tuple[Framework, Tall]:
@@ -118,14 +126,10 @@ def singular_value_map(a: Array, f: Callable[[Array], Array]) -> Array:
     """
     framework, tall = tall_matrix("singular_value_map", a)
     s, parts = tall.frame()
-    n, xp = s.shape[-1], framework.xp
-    points = xp.concat([s, xp.zeros_like(s[..., :1])], axis=-1) if len(parts) > 3 else s
-    tall.framework, data, reach = jets(framework, f, points)
+    data, reach = tall.jets(s, parts, f, parity=-1.0)
     if tall.wide:
-        data = conj(framework.xp, data)  # the adjoint below would conjugate a complex f as well
-    odd = tall.dilated(parts, data[..., :n], -1.0, data[..., n:])
-    reach = tall.dilated(parts, reach[..., :n], 1.0, reach[..., n:])
-    return tall.back(tall.function(parts, Jet(), odd, reach))
+        data = conj(tall.framework.xp, data)  # `back` would conjugate a complex f as well
+    return tall.back(tall.function(parts, Jet(), data, reach))
 
 
 def polar(a: Array, side: str = "right") -> PolarResult:
@@ -368,7 +372,7 @@ def pinv(a: Array, rtol: float | None = None, hermitian: bool = False) -> Array:
         w, parts = hermitian_frame(framework, a * down)
         xp = framework.xp
         kept = _threshold(framework, a.shape, xp.abs(w), rtol)
-        c = xp.where(kept, xp.zeros_like(w) + 1, xp.zeros_like(w))[..., None, :]
+        c = xp.astype(kept, w.dtype)[..., None, :]
         return framework.call(HermitianFunction(Cut(Inverse())), *parts, c)[0] * down
     framework, (a,) = matrices("pinv", a=a)
     down, _ = units(framework, a)

@@ -19,10 +19,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from .operator_integral import DataGradient, OperatorIntegral
+from .operator_integral import DataGradient, OperatorIntegral, conjugate
 from .pieces import (
     adjoint,
-    conj,
     diagonal_matrix,
     herm,
     like,
@@ -112,8 +111,7 @@ class HermitianFunction(Rule):
         g = sandwich(xp, adjoint(xp, v), g, v)
         gb, gdata = None, [None] * len(data)
         if wanted[1]:
-            columns = [*(conj(xp, x) for x in data[:1]), *data[1:]]
-            (gb,) = ops.call(OperatorIntegral(self.symbol, 1), b, *columns, g)
+            (gb,) = ops.call(OperatorIntegral(self.symbol, 1), b, *conjugate(xp, tuple(data)), g)
             gb = like(xp, gb, b)
         if data and wanted[2]:
             gdata = [*ops.call(DataGradient(self.symbol, 0), b, *data, g), *gdata[1:]]

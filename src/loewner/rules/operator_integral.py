@@ -31,7 +31,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from .pieces import adjoint, conj, diagonal_matrix, like, real, total
+from .pieces import adjoint, conj, diagonal_matrix, filled, like, real, total
 from .rule import Array, Arrays, Ops, Rule
 from .symbols import Point, Symbol
 
@@ -71,16 +71,8 @@ class OperatorIntegral(Rule):
     def jvp(self, ops, inputs, outputs, tangents):
         b, data, es = self._split(inputs)
         db, ddata, des = self._split(tangents)
-        terms = []
-        for s, de in enumerate(des):
-            if any(x is not None for x in de):
-                moved = [*es[:s], _filled(ops, de, es[s]), *es[s + 1 :]]
-                terms.append(self._call(ops, self.order, b, data, moved))
-        if any(x is not None for x in db):
-            db = _filled(ops, db, b)
-            for s in range(self.order + 1):
-                moved = [*es[:s], db, *es[s:]]
-                terms.append(self._call(ops, self.order + 1, b, data, moved))
+        varied = _varied(ops, b, db, es, des, range(self.order + 1))
+        terms = [self._call(ops, self.order + more, b, data, moved) for more, moved in varied]
         if any(x is not None for x in ddata[:1]):
             terms.append(self._call(ops, self.order, b, (ddata[0], *data[1:]), es))
         return tuple(total(*parts) for parts in zip(*terms, strict=True))
@@ -88,7 +80,7 @@ class OperatorIntegral(Rule):
     def vjp(self, ops, inputs, outputs, cotangents, wanted):
         b, data, es = self._split(inputs)
         want_b, want_data, want_es = self._split(tuple(wanted))
-        g = _filled(ops, cotangents, outputs or cotangents)
+        g = filled(ops.xp, cotangents, outputs or cotangents)
         gb, ges = self._pull(ops, b, data, es, g, any(want_b), [any(w) for w in want_es])
         gdata: Arrays = (None,) * len(data)
         if any(want_data[:1]):
@@ -100,7 +92,7 @@ class OperatorIntegral(Rule):
     def _pull(self, ops, b, data, es, g, want_b, want_es):
         """(3) for the slots that are wanted; None for the others."""
         xp, none = ops.xp, (None,) * self.parts
-        data = (*(conj(xp, x) for x in data[:1]), *data[1:])
+        data = conjugate(xp, data)
 
         def around(left: list[Arrays], right: list[Arrays]) -> list[Arrays]:
             """E_{s-1}^H, .., E_1^H, G, E_k^H, .., E_{s+1}^H."""
@@ -144,17 +136,10 @@ class DataGradient(OperatorIntegral):
         b, data, g, es = self._arguments(inputs)
         db, _, dg, des = self._arguments(tangents)
         terms = []
-        slots, moved = [g, *es], [dg, *des]
-        for s, de in enumerate(moved):
-            if any(x is not None for x in de):
-                filled = _filled(ops, de, slots[s])
-                terms += self._again(
-                    ops, self.order, b, data, [*slots[:s], filled, *slots[s + 1 :]]
-                )
-        if any(x is not None for x in db):
-            db = _filled(ops, db, b)
-            for s in range(self.order + 1):
-                terms += self._again(ops, self.order + 1, b, data, [g, *es[:s], db, *es[s:]])
+        # B moves between the E alone
+        for more, moved in _varied(ops, b, db, [g, *es], [dg, *des], range(1, self.order + 2)):
+            rule = DataGradient(self.symbol, self.order + more, self.rest)
+            terms += ops.call(rule, *b, *data, *(x for e in moved for x in e))
         return (total(*terms),)
 
     def vjp(self, ops, inputs, outputs, cotangents, wanted):
@@ -170,13 +155,23 @@ class DataGradient(OperatorIntegral):
             gb, ges = self._pull(ops, b, data, es, g, any(want_b), [any(w) for w in want_es])
         return (*gb, *(None for _ in data), *gg, *(x for ge in ges for x in ge))
 
-    def _again(self, ops, order, b, data, slots):
-        rule = DataGradient(self.symbol, order, self.rest)
-        return ops.call(rule, *b, *data, *(x for e in slots for x in e))
+
+def _varied(
+    ops: Ops, b: Arrays, db: Arrays, es: list[Arrays], des: list[Arrays], positions: range
+) -> Iterator[tuple[int, list[Arrays]]]:
+    """The terms of (2): how many orders more, and the matrices; dB goes to the positions."""
+    for s, de in enumerate(des):
+        if any(x is not None for x in de):
+            yield 0, [*es[:s], filled(ops.xp, de, es[s]), *es[s + 1 :]]
+    if any(x is not None for x in db):
+        db = filled(ops.xp, db, b)
+        for s in positions:
+            yield 1, [*es[:s], db, *es[s:]]
 
 
-def _filled(ops: Ops, given: Arrays, like: Arrays) -> Arrays:
-    return tuple(ops.xp.zeros_like(x) if t is None else t for t, x in zip(given, like, strict=True))
+def conjugate(xp: Any, data: Arrays) -> Arrays:
+    """The data of conj(f); those after the first are real constants."""
+    return (*(conj(xp, x) for x in data[:1]), *data[1:])
 
 
 def _like(xp: Any, given: Arrays, x: Arrays) -> Arrays:

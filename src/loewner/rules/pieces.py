@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from .rule import Array
+from .rule import Array, Arrays
 
 
 def adjoint(xp: Any, x: Array) -> Array:
     """x^H, the conjugate transpose of the last two axes."""
-    x = xp.matrix_transpose(x)
-    return xp.conj(x) if xp.isdtype(x.dtype, "complex floating") else x
+    return conj(xp, xp.matrix_transpose(x))
 
 
 def herm(xp: Any, x: Array) -> Array:
@@ -128,6 +127,11 @@ def reciprocal_gap(xp: Any, a: Array, b: Array, masked: Array) -> Array:
     difference = b[..., None, :] - a[..., :, None]
     one = xp.zeros_like(difference) + 1
     return xp.where(masked, xp.zeros_like(difference), 1 / xp.where(masked, one, difference))
+
+
+def filled(xp: Any, given: Arrays, x: Arrays) -> Arrays:
+    """The given arrays, with zeros shaped like those of x for the absent ones."""
+    return tuple(xp.zeros_like(y) if t is None else t for t, y in zip(given, x, strict=True))
 
 
 def undefined(xp: Any, masked: Array, x: Array) -> Array:

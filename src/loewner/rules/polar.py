@@ -29,8 +29,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from .pieces import adjoint, diagonal_matrix, herm, poison, positions, real, skew, tolerance, total
+from .pieces import adjoint, diagonal_matrix, herm, positions, real, skew, tolerance, total
 from .rule import Array, Ops, Rule
+from .singular import singular_vectors
 from .sylvester import Defined, RightDivision, Sylvester
 
 
@@ -48,10 +49,7 @@ class Polar(Rule):
     def evaluate(self, solvers, inputs, outputs=None):
         (a,) = inputs
         xp = solvers.xp
-        u, s, vh = solvers.svd(adjoint(xp, a) if self.wide else a, False)
-        u, v = (adjoint(xp, vh), u) if self.wide else (u, adjoint(xp, vh))
-        lost = poison(xp, a)
-        s, u, v = s + lost, u + lost[..., None], v + lost[..., None]
+        s, u, v = singular_vectors(solvers, a, self.wide)
         if self.rotation and s.shape[-1]:
             negative = (xp.linalg.det(u) * xp.linalg.det(v))[..., None] < 0
             i = positions(xp, s)

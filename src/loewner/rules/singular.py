@@ -25,10 +25,35 @@ import dataclasses
 import math
 from typing import Any
 
-from .operator_integral import DataGradient, OperatorIntegral
-from .pieces import adjoint, conj, diagonal_matrix, herm, like, poison, real, skew, total
+from .operator_integral import DataGradient, OperatorIntegral, conjugate
+from .pieces import adjoint, diagonal_matrix, filled, herm, like, poison, real, skew, total
 from .rule import Array, Arrays, Rule, Solvers
 from .symbols import Symbol
+
+
+def singular_vectors(solvers: Solvers, a: Array, wide: bool) -> tuple[Array, Array, Array]:
+    """s, U and V of a tall A, of which the solver is handed the adjoint if it is `wide`.
+
+    NaN where A is not finite, for which solvers may return finite numbers.
+    """
+    xp = solvers.xp
+    u, s, vh = solvers.svd(adjoint(xp, a) if wide else a, False)
+    u, v = (adjoint(xp, vh), u) if wide else (u, adjoint(xp, vh))
+    lost = poison(xp, a)
+    return s + lost, u + lost[..., None], v + lost[..., None]
+
+
+def extended(xp: Any, data: Array, parity: float, rest: bool, origin: Array | None = None) -> Array:
+    """Data (..., d, n), f, f', ... at s, extended to (s, -s) by the parity of f.
+
+    With a rest to zero as well, where the data are those of `origin`, zeros by default.
+    """
+    rows = [data[..., j : j + 1, :] for j in range(data.shape[-2])]
+    left = xp.concat([(parity * (-1.0) ** j) * row for j, row in enumerate(rows)], axis=-2)
+    if not rest:
+        return xp.concat([data, left], axis=-1)
+    origin = xp.zeros_like(data[..., :1]) if origin is None else origin
+    return xp.concat([data, left, origin], axis=-1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,10 +83,7 @@ class SingularFrame(Rule):
         (a,) = inputs
         xp = solvers.xp
         m, n = a.shape[-2:]
-        u, s, vh = solvers.svd(adjoint(xp, a) if self.wide else a, False)
-        u, v = (adjoint(xp, vh), u) if self.wide else (u, adjoint(xp, vh))
-        lost = poison(xp, a)
-        s, u, v = s + lost, u + lost[..., None], v + lost[..., None]
+        s, u, v = singular_vectors(solvers, a, self.wide)
         c = diagonal_matrix(xp, s, v.dtype)
         # made from s, so that it has the batch of the others under any vmap
         return (s, u, v, c) if m == n else (s, u, v, c, xp.zeros_like(a) + 0 * s[..., None, :])
@@ -120,9 +142,7 @@ class SingularFunction(Rule):
         _, _, dcore, ddata = self._split(tangents)
         xp, terms = ops.xp, []
         if any(x is not None for x in dcore):
-            dcore = tuple(
-                xp.zeros_like(x) if d is None else d for x, d in zip(core, dcore, strict=True)
-            )
+            dcore = filled(xp, dcore, core)
             rule = OperatorIntegral(self.symbol, 1, len(core) > 1)
             moved = ops.call(rule, *_dilation(xp, core), *data, *_dilation(xp, dcore))
             inner, outer = _block(xp, moved)
@@ -144,8 +164,8 @@ class SingularFunction(Rule):
         gcore: Arrays = (None,) * len(core)
         gdata: Arrays = (None,) * len(data)
         if any(want_core):
-            columns = [*(conj(xp, x) for x in data[:1]), *data[1:]]
-            found = ops.call(OperatorIntegral(self.symbol, 1, rest), *b, *columns, *g)
+            rule = OperatorIntegral(self.symbol, 1, rest)
+            found = ops.call(rule, *b, *conjugate(xp, data), *g)
             gcore = tuple(
                 like(xp, x, y) for x, y in zip(_dilation_adjoint(xp, found), core, strict=True)
             )

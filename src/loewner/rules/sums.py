@@ -24,8 +24,8 @@ from typing import Any
 from .hermitian import HermitianFrame
 from .operator_integral import DataGradient
 from .pieces import conj, diagonal_matrix, like, positions, real, same_cluster, tolerance, total
-from .rule import Array, Rule
-from .singular import SingularFrame
+from .rule import Array, Arrays, Rule
+from .singular import SingularFrame, extended
 from .symbols import Cut, Jet, Monomial, Power, Symbol
 
 Frame = HermitianFrame | SingularFrame
@@ -114,10 +114,15 @@ class WeightedSum(Rule):
         data = self.weight.data(xp, parts[0], max(inputs[0].shape[-2:]))
         if data is None:
             return found
+        data = data[..., None, :]
         if isinstance(self.frame, SingularFrame):
-            rest = [xp.zeros_like(data[..., :1])] if len(parts) == 5 else []
-            data = xp.concat([data, -data, *rest], axis=-1)
-        return (*found, data[..., None, :])
+            data = extended(xp, data, -1.0, rest=len(parts) == 5)
+        return (*found, data)
+
+    def _split(self, outputs: Arrays) -> tuple[Arrays, Arrays]:
+        """The outputs of the frame, and the data."""
+        count = len(outputs) - self.weight.slope.data
+        return outputs[1:count], outputs[count:]
 
     def _slope(self, ops, outputs):
         """f'(A)."""
@@ -128,8 +133,7 @@ class WeightedSum(Rule):
     def jvp(self, ops, inputs, outputs, tangents):
         (da,) = tangents
         xp = ops.xp
-        data = outputs[-1:] if self.weight.slope.data else ()
-        parts = outputs[1 : len(outputs) - len(data)]
+        parts, data = self._split(outputs)
         moved = conj(xp, self._slope(ops, outputs)) * da
         dl = xp.sum(xp.sum(real(xp, moved), axis=-1), axis=-1)
         still = (xp.zeros_like(x) for x in data)
@@ -137,9 +141,8 @@ class WeightedSum(Rule):
 
     def vjp(self, ops, inputs, outputs, cotangents, wanted):
         xp = ops.xp
-        data = outputs[-1:] if self.weight.slope.data else ()
-        parts = outputs[1 : len(outputs) - len(data)]
-        g, rest = cotangents[0], cotangents[1 : len(outputs) - len(data)]
+        parts, _ = self._split(outputs)
+        g, (rest, _) = cotangents[0], self._split(cotangents)
         ga = None
         if g is not None:
             ga = xp.astype(g, parts[1].dtype)[..., None, None] * self._slope(ops, outputs)
