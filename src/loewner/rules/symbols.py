@@ -49,6 +49,18 @@ class Symbol(ABC):
         """The points (..., n) with what the symbol needs to know of them."""
         return (x,)
 
+    def value(self, xp: Any, p: Point) -> Array:
+        """f(x)."""
+        return self.divided_difference(xp, [p])
+
+    @abstractmethod
+    def divided_difference(self, xp: Any, points: list[Point]) -> Array:
+        """f[x_0, ..., x_k], broadcast over the shapes of the points."""
+
+
+class Tabled(Symbol):
+    """A symbol that has f[x, y] in closed form, and (1) and (2) for more points."""
+
     @abstractmethod
     def value(self, xp: Any, p: Point) -> Array:
         """f(x)."""
@@ -61,8 +73,7 @@ class Symbol(ABC):
     def near(self, xp: Any, points: list[Point]) -> tuple[Array, Array]:
         """Where three or more sorted points are too near for (1), and what holds there."""
 
-    def divided_difference(self, xp: Any, points: list[Point]) -> Array:
-        """f[x_0, ..., x_k], broadcast over the shapes of the points."""
+    def divided_difference(self, xp, points):
         if len(points) == 1:
             return self.value(xp, points[0])
         if len(points) == 2:
@@ -114,7 +125,7 @@ def _mean(points: list[Array]) -> Array:
 
 
 @dataclasses.dataclass(frozen=True)
-class Exp(Symbol):
+class Exp(Tabled):
     """exp(x)."""
 
     def value(self, xp, p):
@@ -140,7 +151,7 @@ class Exp(Symbol):
         return near, xp.exp(m) * _series(inside, coefficients)
 
 
-class _Homogeneous(Symbol):
+class _Homogeneous(Tabled):
     """A symbol of positive numbers that is a power, or the logarithm, up to scale."""
 
     def _rounded(self, xp, x):
@@ -275,15 +286,6 @@ class Monomial(Symbol):
 
     p: int
 
-    def value(self, xp, p):
-        return self.divided_difference(xp, [p])
-
-    def pair(self, xp, p, q):
-        return self.divided_difference(xp, [p, q])
-
-    def near(self, xp, points):
-        raise NotImplementedError
-
     def divided_difference(self, xp, points):
         x = [p[0] for p in points]
         degree = self.p - len(x) + 1
@@ -295,22 +297,13 @@ class Monomial(Symbol):
 class Inverse(Symbol):
     """1/x: f[x_0..x_k] = (-1)^k / (x_0 ... x_k)."""
 
-    def value(self, xp, p):
-        return 1 / p[0]
-
-    def pair(self, xp, p, q):
-        return -(1 / p[0]) * (1 / q[0])
-
-    def near(self, xp, points):
-        raise NotImplementedError
-
     def divided_difference(self, xp, points):
         k = len(points) - 1
         return (-1.0) ** k * functools.reduce(lambda s, t: s * t, (1 / p[0] for p in points))
 
 
 @dataclasses.dataclass(frozen=True)
-class Cut(Symbol):
+class Cut(Tabled):
     """c f(x), c (..., 1, n) constant on parts of the spectrum that are apart.
 
     On one part the divided differences are those of c f; across, quotients. They are
@@ -352,60 +345,69 @@ class Cut(Symbol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Jet(Symbol):
+class Jet(Tabled):
     """Any smooth f, given by f, f', f'', ... at the points, (..., 1 + d, n), and their reach.
 
     The reach (..., 1, n) is the distance up to which the Taylor series at a point is better
     than (1): the series holds for points within the reach of each other, (1) for the rest.
-
-    With `clusters` f may be another function on each cluster of equal points, and the data
-    are f, f', f'' and a mark for what comes after: 0 where the cluster is a single point,
-    whose higher derivatives may be chosen at will, NaN where they are missing. The reach
-    then is that of pairs.
     """
 
-    clusters: bool = False
     data = 2
 
     def points(self, xp, x, *data):
         rows, reach = data
-        tau = tolerance(xp, x, x.shape[-1]) + xp.zeros_like(x)
-        return x, reach[..., 0, :], tau, *(rows[..., j, :] for j in range(rows.shape[-2]))
+        return x, reach[..., 0, :], *(rows[..., j, :] for j in range(rows.shape[-2]))
 
     def value(self, xp, p):
-        return p[3]
+        return p[2]
 
     def pair(self, xp, p, q):
         near, there = self.near(xp, [p, q])
         run = xp.where(near, xp.zeros_like(q[0] - p[0]) + 1, q[0] - p[0])
-        return xp.where(near, there, (q[3] - p[3]) / run)
+        return xp.where(near, there, (q[2] - p[2]) / run)
 
     def near(self, xp, points):
-        k = len(points) - 1
-        x = [p[0] for p in points]
-        which = 2 if self.clusters and k > 1 else 1
-        run = xp.abs(x[-1] - x[0])
-        near = (run <= points[0][which]) & (run <= points[-1][which])
-        order = 2 if self.clusters else len(points[0]) - 4
-        if self.clusters and k > order:
-            return near, points[0][-1]
+        (x, reach, *_), (y, other, *_) = points[0], points[-1]
+        run = xp.abs(y - x)
+        near = (run <= reach) & (run <= other)
+        k, order = len(points) - 1, len(points[0]) - 3
         if k > order:
             raise NotImplementedError(
                 f"derivatives of order {k} of a function of a matrix whose values are given "
                 f"with {order} derivatives"
             )
-        # the mean of the expansions at the first and at the last point
-        total = None
+        return near, self._expanded(xp, points, near, order)
+
+    def _expanded(self, xp, points, near, order):
+        """The mean of the expansions at the first and at the last point."""
+        k, total = len(points) - 1, None
         for at in (points[0], points[-1]):
-            h = _homogeneous([xp.where(near, xi - at[0], xp.zeros_like(xi)) for xi in x], order - k)
+            h = _homogeneous(
+                [xp.where(near, p[0] - at[0], xp.zeros_like(p[0])) for p in points], order - k
+            )
             factorial = 1.0
             for j in range(1, k + 1):
                 factorial *= j
             for j in range(order - k + 1):
-                term = at[3 + k + j] * (h[j] / (2 * factorial))
+                term = at[2 + k + j] * (h[j] / (2 * factorial))
                 if j:  # products of large numbers may overflow where they do not count
-                    none = (h[j] == 0) | (at[3 + k + j] == 0)
+                    none = (h[j] == 0) | (at[2 + k + j] == 0)
                     term = xp.where(none, xp.zeros_like(term), term)
                 total = term if total is None else total + term
                 factorial *= k + j + 1
-        return near, total
+        return total
+
+
+@dataclasses.dataclass(frozen=True)
+class Pieces(Jet):
+    """A polynomial f on each piece of the spectrum, given by f, f', ... at the points.
+
+    The data (..., 2 + d, n) end with what higher divided differences within a piece are: 0,
+    or NaN where they are missing. Points of one piece carry one label (..., 1, n).
+    """
+
+    def near(self, xp, points):
+        first, last = points[0], points[-1]
+        near = first[1] == last[1]
+        k, order = len(points) - 1, len(first) - 4
+        return near, first[-1] if k > order else self._expanded(xp, points, near, order)
