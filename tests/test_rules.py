@@ -267,7 +267,7 @@ def test_rules_of_functions_say_nothing_outside_the_vocabulary_and_are_adjoint(n
 @pytest.mark.parametrize("path", sorted(SOURCE.glob("*.py")), ids=lambda p: p.stem)
 def test_rules_import_no_framework(path):
     allowed = {"__future__", "abc", "collections.abc", "dataclasses", "typing"}
-    allowed |= {"functools", "itertools", "math"}
+    allowed |= {"functools", "itertools", "math", "warnings"}
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             assert {a.name for a in node.names} <= allowed

@@ -11,6 +11,7 @@ vanishing singular and eigenvalues, at every scale, in both modes and to every o
 wherever they exist and are determined by the outputs.
 """
 
+from ._checks import checks, set_checks
 from ._differentiate import jvp, vjp
 from ._eig import eig, eigvals
 from ._eigh import eigh, eigvalsh
@@ -43,17 +44,21 @@ from ._singular import (
 )
 from ._spectral_map import spectral_map
 from ._svd import svd, svdvals
+from .rules.reports import DerivativeError, DerivativeWarning
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AlignResult",
+    "DerivativeError",
+    "DerivativeWarning",
     "EigResult",
     "EighResult",
     "LeftEigResult",
     "PolarResult",
     "SVDResult",
     "align",
+    "checks",
     "eig",
     "eigh",
     "eigvals",
@@ -75,6 +80,7 @@ __all__ = [
     "polar",
     "range_projector",
     "schatten_norm",
+    "set_checks",
     "signm",
     "singular_value_map",
     "spectral_map",

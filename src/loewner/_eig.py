@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, overload
 
 from ._arguments import matrices
+from ._checks import current, reported
 from ._results import EigResult, LeftEigResult
 from .rules import Eig
 from .rules.pieces import adjoint
@@ -12,14 +13,15 @@ from .rules.rule import Array
 
 
 @overload
-def eig(a: Array, left: Literal[False] = False) -> EigResult: ...
+def eig(a: Array, left: Literal[False] = False, *, checks: str | None = None) -> EigResult: ...
 
 
 @overload
-def eig(a: Array, left: Literal[True]) -> LeftEigResult: ...
+def eig(a: Array, left: Literal[True], *, checks: str | None = None) -> LeftEigResult: ...
 
 
-def eig(a: Array, left: bool = False) -> EigResult | LeftEigResult:
+@reported
+def eig(a: Array, left: bool = False, *, checks: str | None = None) -> EigResult | LeftEigResult:
     """Eigenvalues and right (and left) eigenvectors of a general square matrix.
 
     Parameters
@@ -91,7 +93,7 @@ def eig(a: Array, left: bool = False) -> EigResult | LeftEigResult:
     """
     framework, (a,) = matrices("eig", square=True, a=a)
     xp = framework.xp
-    rule = Eig(real=not xp.isdtype(a.dtype, "complex floating"))
+    rule = Eig(real=not xp.isdtype(a.dtype, "complex floating"), checks=current("eig"))
     if not left:
         w, v = framework.call(rule, a, outputs=2)
         return EigResult(w, v)
@@ -101,7 +103,8 @@ def eig(a: Array, left: bool = False) -> EigResult | LeftEigResult:
     return LeftEigResult(w, v, y / xp.astype(norm, y.dtype)[..., None, :])
 
 
-def eigvals(a: Array) -> Array:
+@reported
+def eigvals(a: Array, *, checks: str | None = None) -> Array:
     """Eigenvalues of a general square matrix: ``eig(a).eigenvalues`` without the vectors.
 
     Parameters
@@ -132,5 +135,6 @@ def eigvals(a: Array) -> Array:
     array([3.+0.j, 4.+0.j])
     """
     framework, (a,) = matrices("eigvals", square=True, a=a)
-    rule = Eig(real=not framework.xp.isdtype(a.dtype, "complex floating"))
+    real = not framework.xp.isdtype(a.dtype, "complex floating")
+    rule = Eig(real=real, checks=current("eigvals"))
     return framework.call(rule, a, outputs=1)[0]

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from ._arguments import matrices, same_batch, triangle
+from ._checks import current, reported
 from ._results import EighResult
 from .rules import Eigh, GeneralizedEigh
 from .rules.rule import Array
 
 
-def eigh(a: Array, b: Array | None = None, UPLO: str = "L") -> EighResult:
+@reported
+def eigh(
+    a: Array, b: Array | None = None, UPLO: str = "L", *, checks: str | None = None
+) -> EighResult:
     """Eigenvalues and eigenvectors of a Hermitian matrix, or of a Hermitian definite pair.
 
     Solves ``a V = V diag(w)`` with ``V^H V = I``, or ``a V = b V diag(w)`` with
@@ -96,7 +100,10 @@ def eigh(a: Array, b: Array | None = None, UPLO: str = "L") -> EighResult:
     return EighResult(w, v)
 
 
-def eigvalsh(a: Array, b: Array | None = None, UPLO: str = "L") -> Array:
+@reported
+def eigvalsh(
+    a: Array, b: Array | None = None, UPLO: str = "L", *, checks: str | None = None
+) -> Array:
     """Eigenvalues of a Hermitian matrix or definite pair: ``eigh(a, b, UPLO).eigenvalues``.
 
     Parameters
@@ -136,7 +143,7 @@ def _call(name: str, a: Any, b: Any, UPLO: str, outputs: int) -> tuple[Array, ..
     lower = triangle(name, UPLO)
     if b is None:
         framework, (a,) = matrices(name, square=True, a=a)
-        return framework.call(Eigh(lower), a, outputs=outputs)
+        return framework.call(Eigh(lower, current(name)), a, outputs=outputs)
     framework, (a, b) = matrices(name, square=True, a=a, b=b)
     if a.shape[-1] != b.shape[-1]:
         raise ValueError(
@@ -150,4 +157,4 @@ def _call(name: str, a: Any, b: Any, UPLO: str, outputs: int) -> tuple[Array, ..
         else framework.xp.broadcast_to(x, batch + tuple(x.shape[-2:]))
         for x in (a, b)
     )
-    return framework.call(GeneralizedEigh(lower), a, b, outputs=outputs)
+    return framework.call(GeneralizedEigh(lower, current(name)), a, b, outputs=outputs)

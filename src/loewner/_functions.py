@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from ._arguments import matrices
+from ._checks import current, reported
 from .frameworks import Framework, framework_of
 from .rules import GeneralFunction, HermitianFrame, HermitianFunction, SpectralSum, frechet
 from .rules.frechet import Interval, Lowest, Predicate, Projector
 from .rules.pieces import hermitian_from_triangle, powers_of_two, real, tolerance
+from .rules.reports import Watch, ZeroReport
 from .rules.rule import Array, Arrays
 from .rules.symbols import Cut, Exp, Inverse, Jet, Log, Monomial, Power, Symbol
 
@@ -122,17 +124,21 @@ def units(framework: Framework, a: Array) -> tuple[Array, Array]:
 
 def _hermitian(name: str, a: Any, symbol: Symbol, degree: float | None = None) -> Array:
     """f(A); degree is p if f(c A) = c^p f(A) for positive c."""
-    framework, (a,) = matrices(name, square=True, a=a)
+    framework, (a,) = matrices(name, square=True, guard=True, a=a)
     if degree is None:
         _, parts = hermitian_frame(framework, a)
         return framework.call(HermitianFunction(symbol), *parts)[0]
     down, up = units(framework, a)
-    _, parts = hermitian_frame(framework, a * down)
-    (x,) = framework.call(HermitianFunction(symbol), *parts)
+    w, (v, b) = hermitian_frame(framework, a * down)
+    held = current(name)
+    if held and not isinstance(symbol, Monomial):
+        (b,) = framework.call(Watch(ZeroReport(), held, 1), w, b)
+    (x,) = framework.call(HermitianFunction(symbol), v, b)
     return x * framework.xp.pow(up, degree)
 
 
-def expm(a: Array, hermitian: bool = False) -> Array:
+@reported
+def expm(a: Array, hermitian: bool = False, *, checks: str | None = None) -> Array:
     """Exponential of a square matrix.
 
     Parameters
@@ -173,7 +179,8 @@ def expm(a: Array, hermitian: bool = False) -> Array:
     return _hermitian("expm", a, Exp()) if hermitian else _general("expm", a, frechet.Exp())
 
 
-def logm(a: Array, hermitian: bool = False) -> Array:
+@reported
+def logm(a: Array, hermitian: bool = False, *, checks: str | None = None) -> Array:
     """Principal logarithm of a square matrix.
 
     Parameters
@@ -214,7 +221,8 @@ def logm(a: Array, hermitian: bool = False) -> Array:
     return _hermitian("logm", a, Log()) if hermitian else _general("logm", a, frechet.Log())
 
 
-def sqrtm(a: Array, hermitian: bool = False) -> Array:
+@reported
+def sqrtm(a: Array, hermitian: bool = False, *, checks: str | None = None) -> Array:
     """Principal square root of a square matrix.
 
     Parameters
@@ -256,7 +264,8 @@ def sqrtm(a: Array, hermitian: bool = False) -> Array:
     return _general("sqrtm", a, frechet.Sqrt())
 
 
-def invsqrtm(a: Array, hermitian: bool = False) -> Array:
+@reported
+def invsqrtm(a: Array, hermitian: bool = False, *, checks: str | None = None) -> Array:
     """Inverse of the principal square root of a square matrix.
 
     Parameters
@@ -290,7 +299,10 @@ def invsqrtm(a: Array, hermitian: bool = False) -> Array:
     return _general("invsqrtm", a, frechet.InverseSqrt())
 
 
-def fractional_matrix_power(a: Array, p: float, hermitian: bool = False) -> Array:
+@reported
+def fractional_matrix_power(
+    a: Array, p: float, hermitian: bool = False, *, checks: str | None = None
+) -> Array:
     """Principal power A^p of a square matrix, p real.
 
     Parameters
@@ -339,7 +351,8 @@ def fractional_matrix_power(a: Array, p: float, hermitian: bool = False) -> Arra
     return _hermitian("fractional_matrix_power", a, symbol, p)
 
 
-def signm(a: Array, hermitian: bool = False) -> Array:
+@reported
+def signm(a: Array, hermitian: bool = False, *, checks: str | None = None) -> Array:
     """Sign of a square matrix: eigenvalues become the signs of their real parts.
 
     Parameters
@@ -377,7 +390,7 @@ def signm(a: Array, hermitian: bool = False) -> Array:
     """
     if not hermitian:
         return _general("signm", a, frechet.Sign())
-    framework, (a,) = matrices("signm", square=True, a=a)
+    framework, (a,) = matrices("signm", square=True, guard=True, a=a)
     w, parts = hermitian_frame(framework, a)
     xp = framework.xp
     tau = tolerance(xp, w, w.shape[-1])
@@ -386,7 +399,10 @@ def signm(a: Array, hermitian: bool = False) -> Array:
     return framework.call(HermitianFunction(Cut(Monomial(0))), *parts, c[..., None, :])[0]
 
 
-def funm(a: Array, f: Callable[[Array], Array], hermitian: bool = True) -> Array:
+@reported
+def funm(
+    a: Array, f: Callable[[Array], Array], hermitian: bool = True, *, checks: str | None = None
+) -> Array:
     """Any function of a Hermitian matrix: V diag(f(w)) V^H.
 
     Parameters
@@ -444,13 +460,14 @@ def funm(a: Array, f: Callable[[Array], Array], hermitian: bool = True) -> Array
             "funm: only functions of Hermitian matrices; expm, logm, sqrtm, invsqrtm, signm and "
             "fractional_matrix_power take general ones"
         )
-    framework, (a,) = matrices("funm", square=True, a=a)
+    framework, (a,) = matrices("funm", square=True, guard=True, a=a)
     w, parts = hermitian_frame(framework, a)
     framework, *data = jets(framework, f, w)
     return framework.call(HermitianFunction(Jet()), *parts, *data)[0]
 
 
-def spectral_sum(a: Array, f: Callable[[Array], Array]) -> Array:
+@reported
+def spectral_sum(a: Array, f: Callable[[Array], Array], *, checks: str | None = None) -> Array:
     """Sum of a function over the eigenvalues of a Hermitian matrix: tr f(A).
 
     Entropies, free energies, log-determinants: ``lw.spectral_sum(a, jnp.log)``.
@@ -489,13 +506,16 @@ def spectral_sum(a: Array, f: Callable[[Array], Array]) -> Array:
            [0.  , 0.5 , 0.  ],
            [0.  , 0.  , 0.25]])
     """
-    framework, (a,) = matrices("spectral_sum", square=True, a=a)
+    framework, (a,) = matrices("spectral_sum", square=True, guard=True, a=a)
     w, parts = hermitian_frame(framework, a)
     framework, *data = jets(framework, f, w)
     return framework.call(SpectralSum(HermitianFrame()), a, w, *parts, *data)[0]
 
 
-def spectral_projector(a: Array, select: Select, hermitian: bool = True) -> Array:
+@reported
+def spectral_projector(
+    a: Array, select: Select, hermitian: bool = True, *, checks: str | None = None
+) -> Array:
     """Projector on the eigenspaces of selected eigenvalues.
 
     Parameters
@@ -551,7 +571,7 @@ def _projector(name: str, a: Any, select: Any, hermitian: bool) -> Array:
     chosen = _selection(name, select)
     if not hermitian:
         return _general(name, a, Projector(chosen))
-    framework, (a,) = matrices(name, square=True, a=a)
+    framework, (a,) = matrices(name, square=True, guard=True, a=a)
     w, parts = hermitian_frame(framework, a)
     c = framework.xp.astype(chosen.mask(framework.xp, w), w.dtype)[..., None, :]
     return framework.call(HermitianFunction(Cut(Monomial(0))), *parts, c)[0]
@@ -572,7 +592,10 @@ def _selection(name: str, select: Any) -> Interval | Lowest | Predicate:
     )
 
 
-def spectral_mean(a: Array, select: Select, hermitian: bool = True) -> Array:
+@reported
+def spectral_mean(
+    a: Array, select: Select, hermitian: bool = True, *, checks: str | None = None
+) -> Array:
     """Mean of selected eigenvalues, such as those of a cluster.
 
     Parameters
@@ -607,7 +630,7 @@ def spectral_mean(a: Array, select: Select, hermitian: bool = True) -> Array:
     >>> lw.spectral_mean(np.diag([1.0, 7.0, 2.0]), 2)
     np.float64(1.5)
     """
-    framework, (a,) = matrices("spectral_mean", square=True, a=a)
+    framework, (a,) = matrices("spectral_mean", square=True, guard=True, a=a)
     xp = framework.xp
     if hermitian:
         a = hermitian_from_triangle(xp, a, True)
@@ -619,5 +642,5 @@ def spectral_mean(a: Array, select: Select, hermitian: bool = True) -> Array:
 
 
 def _general(name: str, a: Any, function: Any) -> Array:
-    framework, (a,) = matrices(name, square=True, a=a)
+    framework, (a,) = matrices(name, square=True, guard=True, a=a)
     return framework.call(GeneralFunction(function), a)[0]

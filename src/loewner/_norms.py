@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ._arguments import matrices, same_batch
+from ._checks import current, reported
 from ._functions import units
 from ._singular import Tall, count, tall_matrix
 from .rules import HermitianFrame, SingularFrame, SpectralSum, WeightedSum
@@ -17,7 +18,8 @@ from .rules.sums import AbsolutePower, Largest
 
 
 # ord is the name that NumPy has for it
-def matrix_norm(a: Array, ord: Any = "fro") -> Array:  # noqa: A002
+@reported
+def matrix_norm(a: Array, ord: Any = "fro", *, checks: str | None = None) -> Array:  # noqa: A002
     """Unitarily invariant norm of a matrix, a function of its singular values.
 
     Parameters
@@ -73,7 +75,8 @@ def matrix_norm(a: Array, ord: Any = "fro") -> Array:  # noqa: A002
     raise ValueError(f"matrix_norm: ord must be 'nuc', 'fro', 2 or ('schatten', p), not {ord!r}")
 
 
-def schatten_norm(a: Array, p: float) -> Array:
+@reported
+def schatten_norm(a: Array, p: float, *, checks: str | None = None) -> Array:
     """Schatten norm: the p-norm of the singular values.
 
     Parameters
@@ -131,7 +134,8 @@ def _schatten(name: str, a: Any, p: Any) -> Array:
     return xp.where(total == 0, xp.zeros_like(norm), norm) * real(xp, up[..., 0, 0])
 
 
-def ky_fan_norm(a: Array, k: int) -> Array:
+@reported
+def ky_fan_norm(a: Array, k: int, *, checks: str | None = None) -> Array:
     """Ky Fan norm: the sum of the k largest singular values.
 
     Parameters
@@ -175,11 +179,13 @@ def _largest(name: str, a: Any, k: int | None) -> Array:
     """The sum of the k largest singular values, or of all."""
     framework, tall = tall_matrix(name, a)
     every = tall.matrix.shape[-1]
-    rule = WeightedSum(SingularFrame(tall.wide), Largest(every if k is None else k, singular=True))
+    largest = Largest(every if k is None else k, singular=True)
+    rule = WeightedSum(SingularFrame(tall.wide), largest, checks=current(name))
     return framework.call(rule, tall.matrix, outputs=1)[0]
 
 
-def sum_largest(a: Array, k: int) -> Array:
+@reported
+def sum_largest(a: Array, k: int, *, checks: str | None = None) -> Array:
     """Sum of the k largest eigenvalues of a Hermitian matrix.
 
     Parameters
@@ -221,11 +227,13 @@ def sum_largest(a: Array, k: int) -> Array:
     """
     k = count("sum_largest", k)
     framework, (a,) = matrices("sum_largest", square=True, a=a)
-    rule = WeightedSum(HermitianFrame(), Largest(k, singular=False))
+    largest = Largest(k, singular=False)
+    rule = WeightedSum(HermitianFrame(), largest, checks=current("sum_largest"))
     return framework.call(rule, a, outputs=1)[0]
 
 
-def subspace_distance(q1: Array, q2: Array) -> Array:
+@reported
+def subspace_distance(q1: Array, q2: Array, *, checks: str | None = None) -> Array:
     """Grassmann distance of two subspaces: the root of the sum of the squared angles.
 
     Parameters

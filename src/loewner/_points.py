@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._arguments import matrices, same_batch
+from ._checks import reported
 from ._functions import invsqrtm, units
 from ._phase import fix_phase
 from ._singular import nearest_rotation
@@ -25,7 +26,10 @@ class AlignResult(NamedTuple):
     translation: Array
 
 
-def align(p: Array, q: Array, weights: Array | None = None) -> AlignResult:
+@reported
+def align(
+    p: Array, q: Array, weights: Array | None = None, *, checks: str | None = None
+) -> AlignResult:
     """The rigid motion that brings points p nearest to points q (Kabsch's problem).
 
     Minimises ``sum_i weights_i |R p_i + t - q_i|^2`` over rotations R and translations t.
@@ -100,7 +104,8 @@ def _as_column(weights: Any) -> Any:
     return weights[..., None]
 
 
-def whiten(x: Array, method: str = "zca") -> Array:
+@reported
+def whiten(x: Array, method: str = "zca", *, checks: str | None = None) -> Array:
     """Centred samples with covariance one.
 
     Parameters
@@ -148,7 +153,7 @@ def whiten(x: Array, method: str = "zca") -> Array:
     """
     if method not in ("zca", "pca", "cholesky"):
         raise ValueError(f"whiten: method must be 'zca', 'pca' or 'cholesky', not {method!r}")
-    framework, (x,) = matrices("whiten", x=x)
+    framework, (x,) = matrices("whiten", guard=True, x=x)
     xp = framework.xp
     m, d = x.shape[-2:]
     if m <= d:

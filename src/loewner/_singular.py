@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._arguments import matrices
+from ._checks import reported
 from ._functions import hermitian_frame, jets, units
 from .frameworks import Framework
 from .rules import HermitianFunction, Polar, SingularFrame, SingularFunction
@@ -72,7 +73,7 @@ class Tall:
 
 
 def tall_matrix(name: str, a: Any) -> tuple[Framework, Tall]:
-    framework, (a,) = matrices(name, a=a)
+    framework, (a,) = matrices(name, guard=True, a=a)
     return framework, Tall(framework, a)
 
 
@@ -88,7 +89,10 @@ def _threshold(framework: Framework, size: tuple[int, ...], s: Array, rtol: Any)
     return ~(s <= rtol * xp.max(s, axis=-1, keepdims=True))  # NaN is kept
 
 
-def singular_value_map(a: Array, f: Callable[[Array], Array]) -> Array:
+@reported
+def singular_value_map(
+    a: Array, f: Callable[[Array], Array], *, checks: str | None = None
+) -> Array:
     """U diag(f(S)) V^H for an odd function f: shrinkage, filters.
 
     Parameters
@@ -132,7 +136,8 @@ def singular_value_map(a: Array, f: Callable[[Array], Array]) -> Array:
     return tall.back(tall.function(parts, Jet(), data, reach))
 
 
-def polar(a: Array, side: str = "right") -> PolarResult:
+@reported
+def polar(a: Array, side: str = "right", *, checks: str | None = None) -> PolarResult:
     """Polar decomposition: a = U P ("right") or a = P U ("left").
 
     Parameters
@@ -193,7 +198,8 @@ def _polar(name: str, a: Any, side: str) -> PolarResult:
     return PolarResult(tall.back(u), (p + adjoint(xp, p)) / 2)
 
 
-def nearest_orthogonal(a: Array) -> Array:
+@reported
+def nearest_orthogonal(a: Array, *, checks: str | None = None) -> Array:
     """The matrix with orthonormal columns (rows, if wide) that is nearest: ``polar(a).unitary``.
 
     Nearest in every unitarily invariant norm; the solution of the orthogonal Procrustes
@@ -227,7 +233,8 @@ def nearest_orthogonal(a: Array) -> Array:
     return _polar("nearest_orthogonal", a, "right").unitary
 
 
-def nearest_rotation(a: Array) -> Array:
+@reported
+def nearest_rotation(a: Array, *, checks: str | None = None) -> Array:
     """The rotation (orthogonal, determinant one) that is nearest to a real square matrix.
 
     Parameters
@@ -266,14 +273,15 @@ def nearest_rotation(a: Array) -> Array:
            [0., 1., 0.],
            [0., 0., 1.]])
     """
-    framework, (a,) = matrices("nearest_rotation", square=True, a=a)
+    framework, (a,) = matrices("nearest_rotation", square=True, guard=True, a=a)
     if framework.xp.isdtype(a.dtype, "complex floating"):
         raise TypeError(f"nearest_rotation: a must be real, but has dtype {a.dtype}")
     w, _, v, _ = framework.call(Polar(rotation=True), a)
     return w @ framework.xp.matrix_transpose(framework.constant(v))
 
 
-def low_rank(a: Array, k: int) -> Array:
+@reported
+def low_rank(a: Array, k: int, *, checks: str | None = None) -> Array:
     """The nearest matrix of rank at most k: the singular value decomposition cut after k.
 
     Parameters
@@ -328,7 +336,10 @@ def count(name: str, k: Any) -> int:
     return int(k)
 
 
-def pinv(a: Array, rtol: float | None = None, hermitian: bool = False) -> Array:
+@reported
+def pinv(
+    a: Array, rtol: float | None = None, hermitian: bool = False, *, checks: str | None = None
+) -> Array:
     """Moore-Penrose inverse, as `numpy.linalg.pinv`.
 
     Parameters
@@ -367,14 +378,14 @@ def pinv(a: Array, rtol: float | None = None, hermitian: bool = False) -> Array:
            [0.  , 0.  ]])
     """
     if hermitian:
-        framework, (a,) = matrices("pinv", square=True, a=a)
+        framework, (a,) = matrices("pinv", square=True, guard=True, a=a)
         down, _ = units(framework, a)
         w, parts = hermitian_frame(framework, a * down)
         xp = framework.xp
         kept = _threshold(framework, a.shape, xp.abs(w), rtol)
         c = xp.astype(kept, w.dtype)[..., None, :]
         return framework.call(HermitianFunction(Cut(Inverse())), *parts, c)[0] * down
-    framework, (a,) = matrices("pinv", a=a)
+    framework, (a,) = matrices("pinv", guard=True, a=a)
     down, _ = units(framework, a)
     tall = Tall(framework, a * down)
     s, parts = tall.frame()
@@ -383,7 +394,8 @@ def pinv(a: Array, rtol: float | None = None, hermitian: bool = False) -> Array:
     return adjoint(framework.xp, tall.back(inverse)) * down
 
 
-def range_projector(a: Array, rtol: float | None = None) -> Array:
+@reported
+def range_projector(a: Array, rtol: float | None = None, *, checks: str | None = None) -> Array:
     """Orthogonal projector on the range (column space) of a matrix.
 
     Parameters
@@ -417,7 +429,8 @@ def range_projector(a: Array, rtol: float | None = None) -> Array:
     return isometry @ adjoint(xp, isometry)
 
 
-def null_projector(a: Array, rtol: float | None = None) -> Array:
+@reported
+def null_projector(a: Array, rtol: float | None = None, *, checks: str | None = None) -> Array:
     """Orthogonal projector on the null space of a matrix.
 
     Parameters

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ._arguments import matrices
+from ._checks import reported
 from ._functions import hermitian_frame, joined
 from .frameworks import Framework, framework_of
 from .rules import HermitianFunction
@@ -18,7 +19,8 @@ from .rules.symbols import Pieces
 Function = Callable[[Array], Array]
 
 
-def spectral_map(a: Array, f: Function) -> Array:
+@reported
+def spectral_map(a: Array, f: Function, *, checks: str | None = None) -> Array:
     """V diag(f(w)) V^H for a function of the whole spectrum of a Hermitian matrix.
 
     Parameters
@@ -69,7 +71,7 @@ def spectral_map(a: Array, f: Function) -> Array:
     >>> np.trace(lw.spectral_map(np.diag([1.0, 1.0, 3.0]), filling)).round(12)
     np.float64(1.0)
     """
-    own, (a,) = matrices("spectral_map", square=True, a=a)
+    own, (a,) = matrices("spectral_map", square=True, guard=True, a=a)
     w, (v, b) = hermitian_frame(own, a)
     if w.shape[-1] == 0:
         return a

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from ._arguments import matrices
+from ._checks import current, reported
 from ._results import SVDResult
 from .rules import Svd
 from .rules.pieces import adjoint
 from .rules.rule import Array
 
 
-def svd(a: Array, full_matrices: bool = True) -> SVDResult:
+@reported
+def svd(a: Array, full_matrices: bool = True, *, checks: str | None = None) -> SVDResult:
     """Singular value decomposition ``a = U diag(S) Vh``, differentiable in every framework.
 
     Parameters
@@ -81,7 +83,7 @@ def svd(a: Array, full_matrices: bool = True) -> SVDResult:
     xp = framework.xp
     wide = a.shape[-2] < a.shape[-1]
     x = adjoint(xp, a) if wide else a
-    rule = Svd(full=bool(full_matrices), wide=wide)
+    rule = Svd(full=bool(full_matrices), wide=wide, checks=current("svd"))
     count = rule.frames(*x.shape[-2:])
     s, u, v, *null = framework.call(rule, x, outputs=count)
     if null:
@@ -90,7 +92,8 @@ def svd(a: Array, full_matrices: bool = True) -> SVDResult:
     return SVDResult(u, s, adjoint(xp, v))
 
 
-def svdvals(a: Array) -> Array:
+@reported
+def svdvals(a: Array, *, checks: str | None = None) -> Array:
     """Singular values, descending: ``svd(a).S`` without the vectors.
 
     Parameters
@@ -127,4 +130,4 @@ def svdvals(a: Array) -> Array:
     framework, (a,) = matrices("svdvals", a=a)
     wide = a.shape[-2] < a.shape[-1]
     x = adjoint(framework.xp, a) if wide else a
-    return framework.call(Svd(wide=wide), x, outputs=1)[0]
+    return framework.call(Svd(wide=wide, checks=current("svdvals")), x, outputs=1)[0]

@@ -12,13 +12,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.core import ShapedArray
 from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from ..rules.rule import Array, Arrays, Rule
+from ..rules.rule import Array, Arrays, HostRule, Rule
 from .base import Framework
 
 
@@ -71,6 +72,18 @@ class JaxSolvers:
     def while_loop(self, condition, body, state):
         return lax.while_loop(condition, body, state)
 
+    def when(self, condition, then, otherwise):
+        return lax.cond(jnp.any(condition), then, lambda: otherwise)
+
+    def tell(self, listener, returned, *arrays):
+        def told(returned, *arrays):
+            listener(*(np.asarray(x) for x in arrays))
+            return returned
+
+        return jax.pure_callback(
+            told, jax.ShapeDtypeStruct(returned.shape, returned.dtype), returned, *arrays
+        )
+
 
 class Jax(Framework):
     name = "JAX"
@@ -78,7 +91,7 @@ class Jax(Framework):
     xp = jnp
 
     def call(self, rule: Rule, *inputs: Array, outputs: int | None = None) -> Arrays:
-        if rule.linear:
+        if rule.linear or isinstance(rule, HostRule):
             return tuple(_linear_p.bind(*inputs, rule=rule)[:outputs])
         return _learnt(rule, outputs)(*inputs)
 

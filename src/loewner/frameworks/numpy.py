@@ -54,6 +54,13 @@ class StandardSolvers:
     def while_loop(self, condition: Any, body: Any, state: Arrays) -> Arrays:
         return while_loop(condition, body, state)
 
+    def when(self, condition: Array, then: Any, otherwise: Array) -> Array:
+        return then() if bool(self.xp.any(condition)) else otherwise
+
+    def tell(self, listener: Any, returned: Array, *arrays: Array) -> Array:
+        listener(*(np.asarray(x) for x in arrays))
+        return returned
+
     def _linalg(self, name: str) -> Any:
         try:
             return getattr(self.xp.linalg, name)

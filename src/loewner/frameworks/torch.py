@@ -6,6 +6,7 @@ call goes through a second class that defines only the backward.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,12 +15,13 @@ from torch._C._functorch import (
     TransformType,
     _unwrap_for_grad,
     _wrap_for_grad,
+    is_legacy_batchedtensor,
     peek_interpreter_stack,
 )
 from torch._functorch.pyfunctorch import retrieve_current_functorch_interpreter
 from torch.autograd import forward_ad
 
-from ..rules.rule import Array, Arrays, Rule
+from ..rules.rule import Array, Arrays, HostRule, Rule
 from .base import Framework
 from .numpy import has_scipy, scipy_eig, scipy_schur, while_loop
 
@@ -88,6 +90,13 @@ class TorchSolvers:
     def while_loop(self, condition, body, state):
         return while_loop(condition, body, state)
 
+    def when(self, condition, then, otherwise):
+        return then() if bool(condition.any()) else otherwise
+
+    def tell(self, listener, returned, *arrays):
+        listener(*(x.cpu().numpy() for x in arrays))
+        return returned
+
 
 def _eig_with_left(a):
     if torch.compiler.is_compiling():
@@ -102,12 +111,16 @@ class Torch(Framework):
     xp = TorchSolvers.xp
 
     def call(self, rule: Rule, *inputs: Array, outputs: int | None = None) -> Arrays:
+        if isinstance(rule, HostRule):
+            return (_on_host(rule, inputs),)
         if not _differentiates(inputs):
             return tuple(rule.evaluate(self.solvers, inputs, outputs))[:outputs]
         function = Reverse if torch.compiler.is_compiling() else Both
         return tuple(function.apply(rule, *inputs))[:outputs]
 
     def constant(self, x):
+        if not torch.compiler.is_compiling() and is_legacy_batchedtensor(x):
+            return x  # which cannot be detached
         return x.detach()
 
     def asarray(self, x):
@@ -147,6 +160,34 @@ def _differentiates(inputs: Arrays) -> bool:
     if torch.compiler.is_compiling():
         return False
     return peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+
+
+def _on_host(rule: HostRule, inputs: Arrays) -> torch.Tensor:
+    """The output of a rule that speaks to the host."""
+    if torch.compiler.is_compiling():
+        return _spoken(list(inputs), rule.spelled())
+    if inputs[-1].is_meta or any(is_legacy_batchedtensor(x) for x in inputs):
+        # no values, or a batch of autograd.grad(is_grads_batched=True), which hides them
+        return _silence(inputs)
+    if _differentiates(inputs):
+        return Both.apply(rule, *inputs)[0]
+    return rule.evaluate(FRAMEWORK.solvers, inputs)[0]
+
+
+def _silence(inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+    return inputs[0].new_zeros(inputs[0].shape[:-1], dtype=inputs[0].real.dtype)
+
+
+@torch.library.custom_op("loewner::spoken", mutates_args=())
+def _spoken(inputs: Sequence[torch.Tensor], rule: str) -> torch.Tensor:
+    kind, text = rule.split(":", 1)
+    (found,) = HostRule.kinds[kind].read(text).evaluate(FRAMEWORK.solvers, tuple(inputs))
+    return found.clone()
+
+
+@_spoken.register_fake
+def _(inputs, rule):
+    return _silence(inputs)
 
 
 class Reverse(torch.autograd.Function):

@@ -9,8 +9,9 @@ With P = W dA V and M the mask of the clusters,
 D takes from dv_j what lies along v_j: |v_j| stays 1 and the phase does not turn (the
 horizontal choice), so a loss that sees |v| is right. Adjoint, for cotangents gw, gV, gW, gB:
 
-    d    = diag(V^H gV - gW W^H) - rowsum(M o gB o conj B) + colsum(M o gB o conj B),
-    gOmega = V^H (gV - V diag d) - gW W^H,
+    T    = V^H gV - gW W^H,
+    d    = diag T - rowsum(M o gB o conj B) + colsum(M o gB o conj B),
+    gOmega = T - V^H V diag d,
     gA   = W^H ( sylv^H(gOmega) + M o gB + diag gw ) V^H.                                (2)
 
 For real A take the real part. W comes from the left eigenvectors of the solver, row by
@@ -25,10 +26,79 @@ that ignore |v|. Condition numbers: Wilkinson; LAPACK Users' Guide, section 4.8.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, ClassVar
 
 from .pieces import adjoint, diagonal_matrix, powers_of_two, tolerance, total
-from .rule import Array, Ops, Rule, Solvers
+from .reports import (
+    Checks,
+    Report,
+    Watch,
+    any_pair,
+    norm,
+    off_diagonal,
+    relative,
+    rounding,
+    spread,
+    turned,
+)
+from .rule import Array, Arrays, Ops, Rule, Solvers
 from .sylvester import Sylvester
+
+
+@dataclasses.dataclass(frozen=True)
+class EigReport(Report):
+    """Known: w, V, W, |A|; cotangents: those of w, and of the turn Omega + D."""
+
+    name = "eig"
+    texts: ClassVar = {
+        "phase": "the loss depends on the phase of eigenvector {i} ({size} of the cotangent), "
+        "which the matrix leaves open: fix it with lw.fix_phase, or use a loss without it",
+        "basis": "eigenvalues {i} and {j} coincide, and the loss depends on the basis of "
+        "their space ({size} of the cotangent): use its projector, lw.spectral_projector",
+        "unresolved": "eigenvalues {i} and {j} coincide, and the loss treats them differently "
+        "({size} of the cotangent): its gradient is not determined by w and V; if it is "
+        "smooth, use a function of the matrix (lw.expm, lw.spectral_mean, lw.spectral_projector)",
+        "defective": "eigenvalue {i} is nearly defective (its derivative has an error of about "
+        "{size}): use lw.spectral_mean or lw.spectral_projector of the cluster",
+    }
+
+    def same(self, xp: Any, known: Arrays) -> tuple[Array, Array]:
+        """Pairs in one cluster, and the condition numbers of the eigenvalues."""
+        w, _, inverse, size = known
+        kappa = _condition(xp, inverse)
+        return _same(xp, w, kappa, size), kappa
+
+    def needed(self, xp, known, cotangents):
+        same, kappa = self.same(xp, known)
+        bent = xp.max(kappa, axis=-1) ** 2 * float(xp.finfo(kappa.dtype).eps) > _LOST
+        found = any_pair(xp, same) | bent
+        return found if cotangents[1] is None else found | True
+
+    def findings(self, xp, known, cotangents):
+        gw, turn = cotangents
+        w, v = known[:2]
+        same, kappa = self.same(xp, known)
+        found, none = {}, xp.zeros_like(kappa[..., :, None] + kappa[..., None, :])
+        if turn is not None:
+            allowed = kappa[..., :, None] + kappa[..., None, :]
+            allowed = allowed * rounding(xp, none, w.shape[-1])
+            size, d = norm(xp, turn), xp.linalg.diagonal(turn)
+            # the columns stay of unit length
+            inner = turn - (adjoint(xp, v) @ v) * d[..., None, :]
+            inner = relative(xp, xp.abs(inner), size)
+            found["basis"] = xp.where(same & off_diagonal(xp, turn), inner, none), allowed
+            part = relative(xp, xp.abs(xp.imag(d)), size[..., 0])
+            found["phase"] = part[..., :, None], allowed[..., :1]
+        if gw is not None:
+            found["unresolved"] = spread(xp, w, gw, same)
+            part = kappa**2 * float(xp.finfo(kappa.dtype).eps)
+            part = xp.where(gw == 0, none[..., 0], part)
+            found["defective"] = part[..., :, None], none[..., :1] + _LOST
+        return found
+
+
+_LOST = 1e-4
+"""The relative error of a derivative that is reported: eps kappa^2."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +110,7 @@ class Eig(Rule):
     """
 
     real: bool = False
+    checks: Checks | None = None
 
     def evaluate(self, solvers, inputs, outputs=None):
         (a,) = inputs
@@ -48,15 +119,24 @@ class Eig(Rule):
         if outputs == 1:
             return (solvers.eigvals(a) * scale,)
         w, v, y = solvers.eig(a, left=outputs != 2)
+        norm = xp.sqrt(xp.sum(xp.sum(xp.abs(a) ** 2, axis=-1), axis=-1))[..., None]
+        if self.checks and self.checks.strict:
+            same = _same(xp, w, xp.zeros_like(norm) + 1, norm)
+            v = turned(solvers, v, same, 1.0)
+            v = v / xp.sqrt(xp.sum(xp.abs(v) ** 2, axis=-2))[..., None, :]
+            y = None if y is None else turned(solvers, y, same, 1.0)
         if outputs == 2:
             return w * scale, v
-        norm = xp.sqrt(xp.sum(xp.sum(xp.abs(a) ** 2, axis=-1), axis=-1))[..., None]
         if y is None:
             inverse = solvers.solve(v, diagonal_matrix(xp, xp.zeros_like(w) + 1, v.dtype))
         else:
             inverse = _biorthogonal(solvers, w, v, y, norm)
         w = w * scale
         return w, v, inverse, diagonal_matrix(xp, w, v.dtype), norm * scale
+
+    @property
+    def _watch(self) -> Watch | None:
+        return Watch(EigReport(), self.checks, 4) if self.checks else None
 
     def jvp(self, ops, inputs, outputs, tangents):
         w, v, inverse, b, norm = outputs
@@ -67,13 +147,15 @@ class Eig(Rule):
         p = inverse @ av  # P = W dA V
         same = _clusters(ops, w, inverse, norm)
         (omega,) = ops.solve(Sylvester(), (same,), (b, b), (p,))
-        dv = v @ omega
-        d = -xp.sum(xp.conj(v) * dv, axis=-2)  # D = -diag(V^H V Omega)
+        d = -xp.sum(xp.conj(v) * (v @ omega), axis=-2)  # D = -diag(V^H V Omega)
+        turn = omega + diagonal_matrix(xp, d, v.dtype)
+        if self._watch:
+            dw, turn = ops.call(self._watch, w, v, inverse, norm, dw, turn)
         db = p - d[..., :, None] * b + b * d[..., None, :]
         return (
             dw,
-            dv + v * d[..., None, :],
-            -(omega @ inverse + d[..., :, None] * inverse),
+            v @ turn,
+            -(turn @ inverse),
             xp.where(same, db, xp.zeros_like(db)),
             xp.zeros_like(norm),
         )
@@ -83,43 +165,46 @@ class Eig(Rule):
         gw, gv, ginv, gb, _ = cotangents
         xp = ops.xp
         wh, vh = adjoint(xp, inverse), adjoint(xp, v)
-        if gv is None and ginv is None and gb is None:
+        turns, along = [], []
+        if gv is not None:
+            turns.append(vh @ gv)
+            along.append(xp.sum(xp.conj(v) * gv, axis=-2))
+        if ginv is not None:
+            turns.append(-(ginv @ wh))
+            along.append(-xp.sum(ginv * xp.conj(inverse), axis=-1))
+        turn, d = total(*turns), total(*along)
+        if self._watch:
+            gw, turn = self._watch.seen(ops, (w, v, inverse, norm), (gw, turn))
+        if turn is None and gb is None:
             ga = (wh * gw[..., None, :]) @ vh
             return (xp.real(ga) if self.real else ga,)
         same = _clusters(ops, w, inverse, norm)
-        d, inner = [], []
-        if gv is not None:
-            d.append(xp.sum(xp.conj(v) * gv, axis=-2))
-        if ginv is not None:
-            d.append(-xp.sum(ginv * xp.conj(inverse), axis=-1))
+        inner = []
         if gb is not None:
             gb = xp.where(same, gb, xp.zeros_like(gb))
             seen = gb * xp.conj(b)
-            d.append(xp.sum(seen, axis=-2) - xp.sum(seen, axis=-1))
+            d = total(d, xp.sum(seen, axis=-2) - xp.sum(seen, axis=-1))
             inner.append(gb)
+        turn = total(turn, -((vh @ v) * d[..., None, :]))
+        inner += ops.solve(Sylvester(), (same,), (b, b), (turn,), adjoint=True)
         if gw is not None:
             inner.append(diagonal_matrix(xp, gw, v.dtype))
-        if d:
-            along = v * total(*d)[..., None, :]
-            turn = vh @ (-along if gv is None else gv - along)
-            if ginv is not None:
-                turn = turn - ginv @ wh
-            inner += ops.solve(Sylvester(), (same,), (b, b), (turn,), adjoint=True)
         ga = wh @ total(*inner) @ vh
         return (xp.real(ga) if self.real else ga,)
 
 
 def _clusters(ops: Ops, w: Array, inverse: Array, norm: Array) -> Array:
-    """Pairs in one cluster, (..., n, n).
+    """Pairs in one cluster, (..., n, n)."""
+    kappa = _condition(ops.xp, ops.constant(inverse))
+    return _same(ops.xp, ops.constant(w), kappa, ops.constant(norm))
 
-    The condition number of an eigenvalue is kappa_j = |W_j|: |dw_j| <= kappa_j |dA|.
-    """
-    xp = ops.xp
-    size = xp.abs(ops.constant(inverse))
+
+def _condition(xp: Any, inverse: Array) -> Array:
+    """kappa_j = |W_j|, the condition numbers of the eigenvalues: |dw_j| <= kappa_j |dA|."""
+    size = xp.abs(inverse)
     largest = (xp.max if size.shape[-1] else xp.sum)(size, axis=-1, keepdims=True)
     relative = size / largest  # the square of a row may overflow
-    kappa = largest[..., 0] * xp.sqrt(xp.sum(relative * relative, axis=-1))
-    return _same(xp, ops.constant(w), kappa, ops.constant(norm))
+    return largest[..., 0] * xp.sqrt(xp.sum(relative * relative, axis=-1))
 
 
 def _same(xp, w: Array, kappa: Array, norm: Array) -> Array:

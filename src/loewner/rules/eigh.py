@@ -20,6 +20,7 @@ Giles, NA-08/01 (2008), section 3.1; Kato, Perturbation theory, II.4, for the cl
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, ClassVar
 
 from .pieces import (
     adjoint,
@@ -31,8 +32,43 @@ from .pieces import (
     tolerance,
     total,
 )
-from .rule import Array, Ops, Rule
+from .reports import Checks, Report, Watch, any_pair, gauge, norm, spread, turned
+from .rule import Array, Arrays, Ops, Rule
 from .sylvester import Sylvester
+
+
+@dataclasses.dataclass(frozen=True)
+class HermitianReport(Report):
+    """Of the eigenproblem; known: w; cotangents: those of w and of the turn Omega."""
+
+    name = "eigh"
+    texts: ClassVar = {
+        "phase": "the loss depends on the phase of eigenvector {i} ({size} of the cotangent), "
+        "which the matrix leaves open: fix it with lw.fix_phase, or use a loss without it",
+        "basis": "eigenvalues {i} and {j} coincide, and the loss depends on the basis of "
+        "their space ({size} of the cotangent): use its projector, lw.spectral_projector",
+        "unresolved": "eigenvalues {i} and {j} coincide, and the loss treats them differently "
+        "({size} of the cotangent): its gradient is not determined by w and V; if it is "
+        "smooth, compose f(A) with lw.funm, or pass split=True",
+    }
+
+    def same(self, xp: Any, known: Arrays) -> Array:
+        return same_cluster(xp, known[0], tolerance(xp, known[0], known[0].shape[-1]))
+
+    def needed(self, xp, known, cotangents):
+        _, turn = cotangents
+        found = any_pair(xp, self.same(xp, known))
+        if turn is not None and xp.isdtype(turn.dtype, "complex floating"):
+            found = found | True
+        return found
+
+    def findings(self, xp, known, cotangents):
+        gw, turn = cotangents
+        same = self.same(xp, known)
+        found = {} if turn is None else gauge(xp, turn, same, norm(xp, turn))
+        if gw is not None:
+            found["unresolved"] = spread(xp, known[0], gw, same)
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,15 +79,23 @@ class Eigh(Rule):
     """
 
     lower: bool = True
+    checks: Checks | None = None
 
     def evaluate(self, solvers, inputs, outputs=None):
         (a,) = inputs
         if outputs == 1:
             return (solvers.eigvalsh(a, self.lower),)
+        xp = solvers.xp
         w, v = solvers.eigh(a, self.lower)
+        if self.checks and self.checks.strict:
+            v = turned(solvers, v, HermitianReport().same(xp, (w,)), 1.0)
         if outputs == 2:
             return w, v
-        return w, v, diagonal_matrix(solvers.xp, w, v.dtype)
+        return w, v, diagonal_matrix(xp, w, v.dtype)
+
+    @property
+    def _watch(self) -> Watch | None:
+        return Watch(HermitianReport(), self.checks, 1) if self.checks else None
 
     def jvp(self, ops, inputs, outputs, tangents):
         w, v, b = outputs
@@ -62,6 +106,8 @@ class Eigh(Rule):
         dw = column_products(xp, v, av)  # Re diag P, without the rest of P
         p = herm(xp, adjoint(xp, v) @ av)  # P = herm(V^H dA V)
         (omega,) = ops.solve(Sylvester(), (same,), (b, b), (p,))
+        if self._watch:
+            dw, omega = ops.call(self._watch, w, dw, omega)
         db = xp.where(same, p, xp.zeros_like(p))  # M o P
         return dw, v @ omega, db
 
@@ -69,13 +115,15 @@ class Eigh(Rule):
         w, v, b = outputs
         gw, gv, gb = cotangents
         xp = ops.xp
+        z = None if gv is None else adjoint(xp, v) @ gv
+        if self._watch:
+            gw, z = self._watch.seen(ops, (w,), (gw, z))
         if gv is None and gb is None:
             return ((v * xp.astype(gw, v.dtype)[..., None, :]) @ adjoint(xp, v),)
         same = _clusters(ops, w)
         inner = []
-        if gv is not None:
-            z = skew(xp, adjoint(xp, v) @ gv)
-            inner += ops.solve(Sylvester(), (same,), (b, b), (z,), adjoint=True)
+        if z is not None:
+            inner += ops.solve(Sylvester(), (same,), (b, b), (skew(xp, z),), adjoint=True)
         if gb is not None:
             inner.append(xp.where(same, herm(xp, gb), xp.zeros_like(gb)))
         if gw is not None:

@@ -17,7 +17,9 @@ The usual v_i^H (dA - w_j dB) v_j / (w_j - w_i) is the same off the clusters.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
+from .eigh import HermitianReport
 from .pieces import (
     adjoint,
     diagonal_matrix,
@@ -30,8 +32,19 @@ from .pieces import (
     tolerance,
     total,
 )
+from .reports import Checks, Watch, turned
 from .rule import Array, Ops, Rule
 from .sylvester import Sylvester
+
+
+@dataclasses.dataclass(frozen=True)
+class DefiniteReport(HermitianReport):
+    """Of the definite pair; known: w and the squared lengths."""
+
+    name = "pair"
+
+    def same(self, xp, known):
+        return _same(xp, *known)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +57,7 @@ class GeneralizedEigh(Rule):
     """
 
     lower: bool = True
+    checks: Checks | None = None
 
     def evaluate(self, solvers, inputs, outputs=None):
         a, b = inputs
@@ -62,7 +76,13 @@ class GeneralizedEigh(Rule):
         v = solvers.solve_triangular(adjoint(xp, factor), y, lower=False)
         length = xp.sum(xp.abs(v) ** 2, axis=-2)
         v = v * units[..., :, None]
+        if self.checks and self.checks.strict:
+            v = turned(solvers, v, _same(xp, w, length), 1.0)
         return (w, v, diagonal_matrix(xp, w, v.dtype), length)[:outputs]
+
+    @property
+    def _watch(self) -> Watch | None:
+        return Watch(DefiniteReport(), self.checks, 2) if self.checks else None
 
     def jvp(self, ops, inputs, outputs, tangents):
         w, v, t, length = outputs
@@ -74,9 +94,12 @@ class GeneralizedEigh(Rule):
         bp = None if db is None else herm(xp, vh @ (db @ v))
         h = total(p, None if bp is None else -herm(xp, bp @ t))  # H = A' - herm(B' T)
         (omega,) = ops.solve(Sylvester(), (same,), (t, t), (h,))
+        dw = real(xp, xp.linalg.diagonal(h))
+        if self._watch:
+            dw, omega = ops.call(self._watch, w, length, dw, omega)
         turn = omega if bp is None else omega - bp / 2
         dt = xp.where(same, h, xp.zeros_like(h))
-        return real(xp, xp.linalg.diagonal(h)), v @ turn, dt, xp.zeros_like(length)
+        return dw, v @ turn, dt, xp.zeros_like(length)
 
     def vjp(self, ops, inputs, outputs, cotangents, wanted):
         w, v, t, length = outputs
@@ -84,9 +107,10 @@ class GeneralizedEigh(Rule):
         xp = ops.xp
         vh = adjoint(xp, v)
         same = _clusters(ops, w, length)
-        inner, z = [], None
-        if gv is not None:
-            z = vh @ gv
+        inner, z = [], None if gv is None else vh @ gv
+        if self._watch:
+            gw, z = self._watch.seen(ops, (w, length), (gw, z))
+        if z is not None:
             inner += ops.solve(Sylvester(), (same,), (t, t), (skew(xp, z),), adjoint=True)
         if gt is not None:
             inner.append(xp.where(same, herm(xp, gt), xp.zeros_like(gt)))
@@ -102,12 +126,15 @@ class GeneralizedEigh(Rule):
 
 
 def _clusters(ops: Ops, w: Array, length: Array) -> Array:
+    return _same(ops.xp, ops.constant(w), ops.constant(length))
+
+
+def _same(xp: Any, w: Array, length: Array) -> Array:
     """Pairs in one cluster, (..., n, n).
 
     |dw_j| <= |v_j|^2 (|dA| + |w_j| |dB|), and |v_j|^-2 is a lower bound of |B|: beside a
     long eigenvector the backward error of the solver is larger by the square of its length.
     """
-    xp, w, length = ops.xp, ops.constant(w), ops.constant(length)
     if length.shape[-1] == 0:
         return same_cluster(xp, w, w)
     kappa = length / -xp.max(-length, axis=-1, keepdims=True)

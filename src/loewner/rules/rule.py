@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 Array = Any
 """An array of any framework; shapes are written in the docstrings."""
@@ -68,6 +68,14 @@ class Solvers(Protocol):
 
     def while_loop(self, condition: Any, body: Any, state: Arrays) -> Arrays:
         """state = body(state) as long as condition(state), as `jax.lax.while_loop`."""
+        ...
+
+    def when(self, condition: Array, then: Any, otherwise: Array) -> Array:
+        """then() if the condition holds anywhere, else `otherwise`, of the same shape."""
+        ...
+
+    def tell(self, listener: Any, returned: Array, *arrays: Array) -> Array:
+        """Call listener(*arrays) on the host, with NumPy arrays, and return `returned`."""
         ...
 
 
@@ -130,6 +138,34 @@ class Rule(ABC):
         wanted: Sequence[bool],
     ) -> Arrays:
         """Cotangents of the inputs; an absent cotangent is None, an unwanted one may be."""
+
+
+class HostRule(Rule):
+    """A rule whose `evaluate` speaks to the host, so that compilers must not look into it.
+
+    It is called with constants, has no derivative, and one output, whose shape is that of
+    the first input less the last axis.
+    """
+
+    kinds: ClassVar[dict[str, type[HostRule]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        HostRule.kinds[cls.__name__] = cls
+
+    @abstractmethod
+    def spelled(self) -> str:
+        """The rule as a text, which compilers take for a constant."""
+
+    @classmethod
+    @abstractmethod
+    def read(cls, text: str) -> HostRule:
+        """The rule that is spelled so."""
+
+    def jvp(self, ops, inputs, outputs, tangents):
+        return (ops.xp.zeros_like(outputs[0]),)
+
+    def vjp(self, ops, inputs, outputs, cotangents, wanted):
+        return (None,) * len(inputs)
 
 
 class LinearEquation(ABC):

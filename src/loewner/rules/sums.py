@@ -19,11 +19,12 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from .hermitian import HermitianFrame
 from .operator_integral import DataGradient
 from .pieces import conj, diagonal_matrix, like, positions, real, same_cluster, tolerance, total
+from .reports import Checks, Report, Watch
 from .rule import Array, Arrays, Rule
 from .singular import SingularFrame, extended
 from .symbols import Cut, Jet, Monomial, Power, Symbol
@@ -79,6 +80,37 @@ class Largest(Weight):
 
 
 @dataclasses.dataclass(frozen=True)
+class KinkReport(Report):
+    """Of `Largest`; known: the values; cotangent: that of the sum."""
+
+    k: int
+    singular: int
+    name = "kink"
+    texts: ClassVar = {
+        "kink": "the k-th value is one of several that coincide, among them value {i}, or is "
+        "zero: the function has a kink here, and the gradient is an element of its "
+        "subdifferential",
+    }
+
+    @property
+    def shape(self):
+        return self.k, self.singular
+
+    def _kinks(self, xp, known):
+        (x,) = known
+        data = Largest(self.k, bool(self.singular)).data(xp, x, x.shape[-1])
+        whole = Largest(self.k, bool(self.singular))._chosen(xp, x)
+        return xp.abs(data - xp.astype(whole, x.dtype))
+
+    def needed(self, xp, known, cotangents):
+        return (xp.sum(self._kinks(xp, known), axis=-1) > 0) & (cotangents[0] != 0)
+
+    def findings(self, xp, known, cotangents):
+        part = self._kinks(xp, known)[..., :, None]
+        return {"kink": (part, xp.zeros_like(part) + 1e-3)}
+
+
+@dataclasses.dataclass(frozen=True)
 class AbsolutePower(Weight):
     """|x|^p, p >= 1 (Schatten norms)."""
 
@@ -104,6 +136,14 @@ class WeightedSum(Rule):
     frame: Frame
     weight: Weight
     factor: float = 1.0
+    checks: Checks | None = None
+
+    @property
+    def _watch(self) -> Watch | None:
+        weight = self.weight
+        if not self.checks or not isinstance(weight, Largest):
+            return None
+        return Watch(KinkReport(weight.k, int(weight.singular)), self.checks, 1)
 
     def evaluate(self, solvers, inputs, outputs=None):
         xp = solvers.xp
@@ -136,6 +176,8 @@ class WeightedSum(Rule):
         parts, data = self._split(outputs)
         moved = conj(xp, self._slope(ops, outputs)) * da
         dl = xp.sum(xp.sum(real(xp, moved), axis=-1), axis=-1)
+        if self._watch:
+            (dl,) = ops.call(self._watch, parts[0], dl)
         still = (xp.zeros_like(x) for x in data)
         return (dl, *self.frame.jvp(ops, inputs, parts, tangents), *still)
 
@@ -144,6 +186,8 @@ class WeightedSum(Rule):
         parts, _ = self._split(outputs)
         g, (rest, _) = cotangents[0], self._split(cotangents)
         ga = None
+        if self._watch:
+            (g,) = self._watch.seen(ops, parts[:1], (g,))
         if g is not None:
             ga = xp.astype(g, parts[1].dtype)[..., None, None] * self._slope(ops, outputs)
         if any(x is not None for x in rest[2:]):

@@ -28,6 +28,7 @@ Real case: Townsend, Differentiating the SVD (2016); Giles, NA-08/01 (2008), sec
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, ClassVar
 
 from .pieces import (
     adjoint,
@@ -39,8 +40,116 @@ from .pieces import (
     tolerance,
     total,
 )
+from .reports import (
+    Checks,
+    Report,
+    Watch,
+    any_pair,
+    norm,
+    off_diagonal,
+    relative,
+    rounding,
+    spread,
+    turned,
+)
 from .rule import Array, Ops, Rule
 from .sylvester import CoupledSylvester
+
+
+@dataclasses.dataclass(frozen=True)
+class SvdReport(Report):
+    """Known: s[, U, N]; cotangents: of s, of the turns L and R[, K[, N]]; (m, n) of A.
+
+    Off the cluster of zero U and V turn together, on it each by itself. There, and with a
+    null frame N, turns between U and its complement are open as well: without N what lies
+    outside the span of U in its cotangent, with N the skew part of the one in the other.
+    """
+
+    m: int
+    n: int
+    full: int
+    name = "svd"
+    texts: ClassVar = {
+        "phase": "the loss depends on the phase of the singular vectors {i} ({size} of the "
+        "cotangent), which the matrix leaves open: fix it with lw.fix_phase, or use a loss "
+        "without it",
+        "basis": "singular values {i} and {j} coincide, and the loss depends on the basis of "
+        "their spaces ({size} of the cotangent): use the projectors on them",
+        "unresolved": "singular values {i} and {j} coincide, and the loss treats them "
+        "differently ({size} of the cotangent): its gradient is not determined by U, S and Vh; "
+        "if it is smooth, use lw.singular_value_map or lw.matrix_norm, or pass split=True",
+        "null basis": "the loss depends on the basis of a null space ({size} of the "
+        "cotangent): use its projector, lw.null_projector",
+        "zero": "singular value {i} is zero, where it has a kink ({size} of the cotangent): "
+        "one element of the Clarke subdifferential is returned; a smooth function of the "
+        "matrix, such as U diag(S) Vh, goes through lw.low_rank or lw.singular_value_map",
+    }
+
+    @property
+    def shape(self):
+        return self.m, self.n, self.full
+
+    def masks(self, xp: Any, s: Array) -> tuple[Array, Array]:
+        """Pairs in one cluster (..., n, n), and the members of the cluster of zero (..., n)."""
+        ends = xp.concat([s, xp.zeros_like(xp.sum(s, axis=-1, keepdims=True))], axis=-1)
+        same = same_cluster(xp, ends, tolerance(xp, s, self.m))
+        return same[..., :-1, :-1], same[..., -1, :-1]
+
+    def needed(self, xp, known, cotangents):
+        same, zero = self.masks(xp, known[0])
+        turn = next((g for g in cotangents[1:] if g is not None), known[0])
+        found = any_pair(xp, same) | (xp.sum(xp.astype(zero, known[0].dtype), axis=-1) > 0)
+        if xp.isdtype(turn.dtype, "complex floating") or len(known) > 1:
+            found = found | True
+        return found
+
+    def findings(self, xp, known, cotangents):
+        gs, left, right, *rest = cotangents
+        s = known[0]
+        same, zero = self.masks(xp, s)
+        found = {}
+        if left is not None or right is not None:
+            found |= self._gauge(xp, known, left, right, same, zero, *rest)
+        if gs is not None:
+            pair = zero[..., :, None] & zero[..., None, :]
+            found["unresolved"] = spread(xp, s, gs, same & ~pair)
+            size = xp.max(xp.abs(gs), axis=-1, keepdims=True)
+            part = relative(xp, xp.where(zero, xp.abs(gs), xp.zeros_like(gs)), size)
+            allowed = xp.zeros_like(part) + float(xp.finfo(s.dtype).eps) ** 0.5
+            found["zero"] = part[..., :, None], allowed[..., :, None]
+        return found
+
+    def _gauge(self, xp, known, left, right, same, zero, outer=None, null=None):
+        none = xp.zeros_like(right if left is None else left)
+        left, right = (none if g is None else g for g in (left, right))
+        size = norm(xp, left if outer is None else outer) + norm(xp, right)
+        x, y = skew(xp, left), skew(xp, right)
+        pair = zero[..., :, None] & zero[..., None, :]
+        apart = xp.maximum(xp.abs(x), xp.abs(y))
+        part = relative(xp, xp.where(pair, apart, xp.abs(x + y)), size)
+        nothing = xp.zeros_like(part)
+        part = xp.where(same, part, nothing)
+        allowed = nothing + rounding(xp, part, self.m)
+        off = off_diagonal(xp, left)
+        found = {"basis": (xp.where(off, part, nothing), allowed)}
+        if xp.isdtype(left.dtype, "complex floating"):
+            found["phase"] = (xp.where(off, nothing, part), allowed)
+        if null is not None:
+            frames = [adjoint(xp, frame) for frame in known[1:]]
+            size = size + norm(xp, null)
+            within = xp.abs(skew(xp, frames[1] @ null))
+            across = xp.abs(frames[0] @ null - adjoint(xp, frames[1] @ outer)) / 2
+            across = xp.where(zero[..., :, None], across, xp.zeros_like(across))
+            part = relative(xp, xp.concat([within, across], axis=-2), size)
+            found["null basis"] = part, xp.zeros_like(part) + rounding(xp, part, self.m)
+        elif outer is not None and not self.full:
+            inside, whole = (xp.sum(xp.abs(g) ** 2, axis=-2) for g in (left, outer))
+            lost = xp.sqrt(xp.where(whole > inside, whole - inside, xp.zeros_like(whole)))
+            part = relative(xp, xp.where(zero, lost, xp.zeros_like(lost)), size[..., 0])
+            # a difference of squares
+            allowed = xp.zeros_like(part) + rounding(xp, part, self.m) ** 0.5
+            found["null basis"] = part[..., :, None], allowed[..., :, None]
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +162,7 @@ class Svd(Rule):
 
     full: bool = False
     wide: bool = False
+    checks: Checks | None = None
 
     def frames(self, m: int, n: int) -> int:
         """How many of the outputs are s and the frames."""
@@ -67,6 +177,8 @@ class Svd(Rule):
             return (solvers.svdvals(given),)
         u, s, vh = solvers.svd(given, self.full)
         u, v = (adjoint(xp, vh), u) if self.wide else (u, adjoint(xp, vh))
+        if self.checks and self.checks.strict:
+            u, v = self._turned(solvers, s, u, v)
         frames = (u[..., :, :n], v, u[..., :, n:]) if self.full and m > n else (u, v)
         if outputs is not None and outputs <= 1 + len(frames):
             return (s, *frames)
@@ -83,14 +195,29 @@ class Svd(Rule):
         b = rest.pop(0)
         return s, u, v, null, b, (rest[0] if tall else None)
 
-    @staticmethod
-    def _masks(ops: Ops, s: Array, m: int) -> tuple[Array, Array]:
-        """Pairs in one cluster (..., n, n), and the members of the cluster of zero (..., n)."""
-        xp, s = ops.xp, ops.constant(s)
-        tau = tolerance(xp, s, m)
-        ends = xp.concat([s, xp.zeros_like(xp.sum(s, axis=-1, keepdims=True))], axis=-1)
-        same = same_cluster(xp, ends, tau)
-        return same[..., :-1, :-1], same[..., -1, :-1]
+    def _turned(self, solvers, s, u, v):
+        """U and V turned inside the clusters: together, and on that of zero each by itself."""
+        xp, (m, n) = solvers.xp, (u.shape[-2], v.shape[-1])
+        same, zero = self._report(m, n).masks(xp, s)
+        pair = zero[..., :, None] & zero[..., None, :]
+        v = turned(solvers, turned(solvers, v, same & ~pair, 1.0), pair, 2.0)
+        first = turned(solvers, u[..., :, :n], same & ~pair, 1.0)
+        if u.shape[-1] == n:
+            return turned(solvers, first, pair, 3.0), v
+        # the complement belongs to zero as well
+        rest = xp.sum(xp.zeros_like(u[..., n:]), axis=-2) == 0
+        zero = xp.concat([zero, rest], axis=-1)
+        u = xp.concat([first, u[..., :, n:]], axis=-1)
+        return turned(solvers, u, zero[..., :, None] & zero[..., None, :], 3.0), v
+
+    def _report(self, m: int, n: int) -> SvdReport:
+        return SvdReport(m, n, int(self.full))
+
+    def _watch(self, m: int, n: int, known: int) -> Watch | None:
+        return Watch(self._report(m, n), self.checks, known) if self.checks else None
+
+    def _masks(self, ops: Ops, s: Array, m: int) -> tuple[Array, Array]:
+        return self._report(m, s.shape[-1]).masks(ops.xp, ops.constant(s))
 
     def jvp(self, ops, inputs, outputs, tangents):
         s, u, v, null, b, c = self._name(outputs)
@@ -104,30 +231,45 @@ class Svd(Rule):
         both_zero = zero[..., :, None] & zero[..., None, :]
         none = xp.zeros_like(p)
         db = xp.where(same, (p + ph) / 2, none) + xp.where(both_zero, (p - ph) / 2, none)
+        known = (s,) if null is None else (s, u, null)
+        watch = self._watch(*y.shape[-2:], len(known))
         if c is None:
             left, right = ops.solve(CoupledSylvester(tall=False), (same, zero), (b,), (p, ph))
+            if watch:
+                ds, left, right = ops.call(watch, *known, ds, left, right)
             return ds, u @ left, v @ right, db
         left, right, k, t, q = ops.solve(
             CoupledSylvester(tall=True), (same, zero), (b, c), (p, ph, y, adjoint(xp, y), p)
         )
+        dnull = None if null is None else -(u @ (t @ null))
+        if watch:
+            seen = (ds, left, right, k) if dnull is None else (ds, left, right, k, dnull)
+            ds, left, right, k, *rest = ops.call(watch, *known, *seen)
+            dnull = rest[0] if rest else None
         du = u @ (left - q) + k
         column = zero[..., None, :]
         dc = xp.where(column, y, xp.zeros_like(y)) - u @ (xp.where(column, p, none) + t @ c)
-        if null is None:
+        if dnull is None:
             return ds, du, v @ right, db, dc
-        return ds, du, v @ right, -(u @ (t @ null)), db, dc
+        return ds, du, v @ right, dnull, db, dc
 
     def vjp(self, ops, inputs, outputs, cotangents, wanted):
         s, u, v, null, b, c = self._name(outputs)
         gs, gu, gv, gnull, gb, gc = self._name_cotangents(cotangents, null, c)
         xp = ops.xp
         uh, vh = adjoint(xp, u), adjoint(xp, v)
+        left = None if gu is None else uh @ gu
+        right = None if gv is None else vh @ gv
+        known = (s,) if null is None else (s, u, null)
+        if watch := self._watch(u.shape[-2], v.shape[-1], len(known)):
+            outer = () if c is None else (gu,) if null is None else (gu, gnull)
+            gs, left, right, *outer = watch.seen(ops, known, (gs, left, right, *outer))
+            gu, gnull = (outer[0] if outer else gu), (outer[1] if len(outer) > 1 else gnull)
         if gu is None and gv is None and gnull is None and gb is None and gc is None:
             return ((u * xp.astype(gs, u.dtype)[..., None, :]) @ vh,)
         same, zero = self._masks(ops, s, u.shape[-2])
         none = xp.zeros_like(b)
-        left = none if gu is None else uh @ gu
-        right = none if gv is None else vh @ gv
+        left, right = (none if x is None else x for x in (left, right))
         inner = [None if gs is None else diagonal_matrix(xp, gs, u.dtype)]
         if gb is not None:
             both_zero = zero[..., :, None] & zero[..., None, :]

@@ -1,0 +1,151 @@
+"""What is done about derivatives that a decomposition does not determine."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
+
+from .frameworks import Framework
+from .rules.reports import POLICIES, Checks, FiniteReport, Watch
+from .rules.rule import Array
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_Setting = tuple[str, bool]
+
+_setting: list[_Setting] = [("warn", False)]
+"""The one in force, for all threads. A plain list, through which torch.compile can see."""
+
+
+def set_checks(policy: str, strict: bool = False) -> None:
+    """Say what happens, from now on, when a derivative is not determined.
+
+    Parameters
+    ----------
+    policy : {"off", "warn", "raise", "nan"}
+        "warn", the default, issues a `DerivativeWarning`, "raise" raises `DerivativeError`
+        in the backward pass, "nan" makes the derivative NaN, for the matrices of a stack
+        that are concerned alone, and "off" computes nothing.
+    strict : bool, default False
+        Whether eigenvectors and singular vectors of exactly repeated values are turned by a
+        fixed pseudo-random unitary matrix before they are returned. It is as good a basis,
+        and one that hides nothing: in the frame that LAPACK returns for a diagonal matrix,
+        a loss may look as if it did not depend on the basis of a cluster.
+
+    Notes
+    -----
+    Reverse mode is judged, since it sees the loss: the derivative of the loss along what
+    the matrix leaves open (phases, bases of clusters and of null spaces), and differences
+    between the cotangents of values that coincide, both relative to the cotangent, for each
+    matrix of a stack. So are higher derivatives. Forward mode is not: one direction does not
+    tell whether the loss is smooth, and it must not alarm on projectors; `certify` judges.
+
+    The policy of the moment at which a function of loewner is called holds for its
+    derivatives. Under `jax.jit` and `torch.compile` that is the moment of tracing. There
+    "raise" raises where the framework lets an exception through, and gives NaN elsewhere.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import loewner as lw
+    >>> def one_of_a_pair(a):
+    ...     return lw.eigvalsh(a)[0]
+    >>> with lw.checks("raise"):
+    ...     value, pullback = lw.vjp(one_of_a_pair, np.eye(2))
+    >>> pullback(np.array(1.0))
+    Traceback (most recent call last):
+        ...
+    loewner.rules.reports.DerivativeError: eigvalsh: eigenvalues 0 and 1 coincide, ...
+    """
+    _setting[0] = _checked(policy, strict)
+
+
+@contextlib.contextmanager
+def checks(policy: str, strict: bool = False) -> Iterator[None]:
+    """`set_checks` for the functions called inside a ``with`` block, in all threads.
+
+    Parameters
+    ----------
+    policy, strict
+        As for `set_checks`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import loewner as lw
+    >>> with lw.checks("nan"):
+    ...     value, pullback = lw.vjp(lambda a: lw.eigvalsh(a)[0], np.eye(2))
+    >>> pullback(np.array(1.0))[0]
+    array([[nan, nan],
+           [nan, nan]])
+    """
+    before = _setting[0]
+    _setting[0] = _checked(policy, strict)
+    try:
+        yield
+    finally:
+        _setting[0] = before
+
+
+_REASONS = {
+    "logm": "an eigenvalue is zero, or a general matrix has one on the negative real axis",
+    "sqrtm": "the square root of a singular matrix has no derivative",
+    "invsqrtm": "the matrix is singular",
+    "fractional_matrix_power": "this power of a singular matrix has no derivative",
+    "signm": "an eigenvalue is on the imaginary axis",
+    "spectral_projector": "the selection cuts through a cluster of eigenvalues",
+    "spectral_mean": "the selection cuts through a cluster of eigenvalues",
+    "spectral_map": "f or one of the derivatives that are needed at repeats is not finite",
+    "polar": "the unitary factor of a rank-deficient matrix has no derivative",
+    "nearest_orthogonal": "the nearest orthogonal matrix to a rank-deficient one is not unique",
+    "nearest_rotation": "the nearest rotation is not unique",
+    "align": "the best rotation is not unique",
+    "low_rank": "the cut passes through equal singular values",
+    "pinv": "the threshold passes through equal singular values",
+    "range_projector": "the threshold passes through equal singular values",
+    "null_projector": "the threshold passes through equal singular values",
+    "whiten": "the covariance is singular",
+}
+_NO_REASON = "f, or one of the derivatives that are needed, is not finite at an eigenvalue"
+
+
+def current(function: str) -> Checks | None:
+    """The checks in force for a function that is being called; None if there are none."""
+    policy, strict = _setting[0]
+    if policy == "off":
+        return None
+    return Checks(policy, function, strict, _REASONS.get(function, _NO_REASON))
+
+
+def guarded(framework: Framework, function: str, a: Array) -> Array:
+    """The argument of a function, whose gradient is reported on if it is not finite."""
+    held = current(function)
+    if held is None:
+        return a
+    xp = framework.xp
+    columns = xp.sum(xp.abs(framework.constant(a)), axis=-2)
+    return framework.call(Watch(FiniteReport(), held, 1), columns, a)[0]
+
+
+def reported(function: _F) -> _F:
+    """A public function with the argument `checks`: the policy for this call."""
+
+    @functools.wraps(function)
+    def call(*args: Any, checks: str | None = None, **options: Any) -> Any:
+        if checks is None:
+            return function(*args, **options)
+        with _under(checks):
+            return function(*args, **options)
+
+    return cast(_F, call)
+
+
+_under = checks
+
+
+def _checked(policy: str, strict: bool) -> _Setting:
+    if policy not in POLICIES:
+        public = ", ".join(repr(p) for p in POLICIES[:-1])
+        raise ValueError(f"checks: the policy must be one of {public}, not {policy!r}")
+    return policy, bool(strict)

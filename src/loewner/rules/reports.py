@@ -1,0 +1,330 @@
+"""What a derivative leans on that the matrix does not determine, and how that is told.
+
+A decomposition fixes its outputs up to a *gauge*: phases, bases of clusters, frames of null
+spaces. Its derivative exists for losses that the gauge does not change. The cotangent of the
+turn of the frame, G = V^H gV, is the derivative of the loss along the gauge where that turn
+is held at zero: its skew part on the clusters vanishes for an invariant loss (*gauge part*).
+
+Inside a cluster the gradient of an invariant loss is a whole block M_c, of which the
+cotangents of the values show the diagonal alone. In a frame in general position a constant
+diagonal means M_c = scalar, and the derivative is right; a diagonal that varies means that
+it is not determined by the outputs (*unresolved part*).
+
+Both parts are measured against the cotangent itself, matrix by matrix, so that scaling the
+loss changes nothing. Reverse mode sees the loss and judges it; forward mode does not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from .pieces import filled, positions, real, skew, tolerance, total
+from .rule import Array, Arrays, HostRule, Ops, Rule, Solvers
+
+POLICIES = ("off", "warn", "raise", "nan", "record")
+"""What happens when a derivative is not determined; "record" is for `certify`."""
+
+
+class DerivativeWarning(RuntimeWarning):
+    """A derivative was taken that the decomposition does not determine."""
+
+
+class DerivativeError(ArithmeticError):
+    """A derivative was asked for that the decomposition does not determine."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Checks:
+    """What to do about derivatives of one function of the library, and its name."""
+
+    policy: str
+    function: str
+    strict: bool = False
+    reason: str = ""
+    """Why the derivative of the function may not exist."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One kind of trouble in a stack of matrices."""
+
+    function: str
+    kind: str
+    size: float
+    """The largest part found, relative to the cotangent."""
+    pair: tuple[int, int]
+    """The values it belongs to, in the matrix where it is largest."""
+    matrices: int
+    """In how many matrices of the stack it was found."""
+    message: str
+
+
+RECORD: list[Finding] = []
+"""What was found under the policy "record"."""
+
+
+class Report(ABC):
+    """What to look for in the cotangents of one decomposition; subclasses are dataclasses."""
+
+    name: ClassVar[str]
+    kinds: ClassVar[dict[str, type[Report]]] = {}
+    texts: ClassVar[dict[str, str]]
+    """Sentences by kind, with {i}, {j} for the pair of values and {size} for the part."""
+
+    def __init_subclass__(cls) -> None:
+        Report.kinds[cls.name] = cls
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The arguments that make it."""
+        return ()
+
+    @abstractmethod
+    def needed(self, xp: Any, known: Arrays, cotangents: Arrays) -> Array:
+        """Where something may be found, (...): a necessary condition that costs little."""
+
+    @abstractmethod
+    def findings(
+        self, xp: Any, known: Arrays, cotangents: Arrays
+    ) -> dict[str, tuple[Array, Array]]:
+        """By kind, parts (..., p, q) relative to the cotangent, and what rounding explains."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Watch(Rule):
+    """The identity of some tangents, given so many known arrays; the VJP reports.
+
+    Where a framework transposes the derivative itself, cotangents are met nowhere else.
+    """
+
+    report: Report
+    checks: Checks
+    known: int
+    needs_inputs = True
+    linear = True
+
+    def evaluate(self, solvers, inputs, outputs=None):
+        return tuple(x + 0 for x in inputs[self.known :])
+
+    def jvp(self, ops, inputs, outputs, tangents):
+        moved = filled(ops.xp, tangents[self.known :], inputs[self.known :])
+        return ops.call(self, *inputs[: self.known], *moved)
+
+    def vjp(self, ops, inputs, outputs, cotangents, wanted):
+        seen = self.seen(ops, inputs[: self.known], cotangents)
+        return (*(None for _ in range(self.known)), *seen)
+
+    def seen(self, ops: Ops, known: Arrays, cotangents: Sequence[Array]) -> Arrays:
+        """The cotangents, reported on; NaN if that is the policy."""
+        present = [i for i, g in enumerate(cotangents) if g is not None]
+        if not present:
+            return tuple(cotangents)
+        alarm = Alarm(self.report, self.checks, self.known, tuple(present), len(cotangents))
+        given = (ops.constant(x) for x in (*known, *(cotangents[i] for i in present)))
+        (signal,) = ops.call(alarm, *given)
+        first, xp = cotangents[present[0]], ops.xp
+        for _ in range(first.ndim - signal.ndim):
+            signal = signal[..., None]
+        marked = first + xp.astype(signal, first.dtype)
+        return tuple(marked if i == present[0] else g for i, g in enumerate(cotangents))
+
+
+@dataclasses.dataclass(frozen=True)
+class Alarm(HostRule):
+    """0 for each matrix of a stack, NaN or an exception where the report finds something.
+
+    The inputs, all of them constants, are the known arrays and the cotangents present.
+    """
+
+    report: Report
+    checks: Checks
+    known: int
+    present: tuple[int, ...]
+    count: int
+
+    def evaluate(self, solvers, inputs, outputs=None):
+        xp, known = solvers.xp, tuple(inputs[: self.known])
+        given: list[Array] = [None] * self.count
+        for i, x in zip(self.present, inputs[self.known :], strict=True):
+            given[i] = x
+        g = tuple(given)
+        needed = self.report.needed(xp, known, g)
+        quiet = xp.astype(needed, real(xp, inputs[-1]).dtype) * 0
+        if self.checks.policy == "record":
+            needed = needed | True
+        return (solvers.when(needed, lambda: self._loud(solvers, known, g, quiet), quiet),)
+
+    def spelled(self):
+        report, checks = self.report, self.checks
+        words = [checks.policy, checks.function, f"{int(checks.strict)}", checks.reason]
+        words.append(f"{self.known}")
+        words += [f"{self.count}", " ".join([f"{i}" for i in self.present]), report.name]
+        return "Alarm:" + ";".join([*words, *[f"{x}" for x in report.shape]])
+
+    @classmethod
+    def read(cls, text):
+        policy, function, strict, reason, known, count, present, name, *shape = text.split(";")
+        report = Report.kinds[name](*(int(x) for x in shape))
+        checks = Checks(policy, function, bool(int(strict)), reason)
+        return cls(report, checks, int(known), tuple(map(int, present.split())), int(count))
+
+    def _loud(self, solvers: Solvers, known: Arrays, cotangents: Arrays, quiet: Array) -> Array:
+        xp = solvers.xp
+        found = self.report.findings(xp, known, cotangents)
+        worst, place = [], []
+        for part, allowed in found.values():
+            excess = xp.where(part > allowed, part, xp.zeros_like(part))
+            flat = xp.reshape(excess, (*excess.shape[:-2], -1))
+            worst.append(xp.max(flat, axis=-1))
+            place.append(xp.astype(xp.argmax(flat, axis=-1), flat.dtype))
+        if not worst:
+            return quiet
+        bad = total(*(xp.astype(x > 0, quiet.dtype) for x in worst)) > 0
+        lost = xp.where(bad, quiet + xp.nan, quiet)
+        if self.checks.policy == "nan":
+            return lost
+        columns = {kind: part.shape[-1] for kind, (part, _) in found.items()}
+
+        def tell(*arrays: Any) -> None:
+            half = len(arrays) // 2
+            self._tell(columns, arrays[:half], arrays[half:])
+
+        kept = lost if self.checks.policy == "raise" else quiet
+        return solvers.when(bad, lambda: solvers.tell(tell, kept, *worst, *place), quiet)
+
+    def _tell(self, columns: dict[str, int], worst: Sequence[Any], place: Sequence[Any]) -> None:
+        """On the host, with NumPy arrays."""
+        messages = []
+        for (kind, width), size, where in zip(columns.items(), worst, place, strict=True):
+            hit = size > 0
+            if not hit.any():
+                continue
+            at = int(size.argmax())
+            i, j = divmod(int(where.reshape(-1)[at]), width)
+            part = float(size.reshape(-1)[at])
+            words = {"i": i, "j": j, "size": f"{part:.1e}", "reason": self.checks.reason}
+            text = self.report.texts[kind].format(**words)
+            many = f" ({int(hit.sum())} of {hit.size} matrices)" if hit.size > 1 else ""
+            message = f"{self.checks.function}: {text}{many}"
+            finding = Finding(self.checks.function, kind, part, (i, j), int(hit.sum()), message)
+            RECORD.append(finding) if self.checks.policy == "record" else messages.append(message)
+        if messages and self.checks.policy == "raise":
+            raise DerivativeError("; ".join(messages))
+        for message in messages:
+            warnings.warn(message, DerivativeWarning, stacklevel=2)
+
+
+@dataclasses.dataclass(frozen=True)
+class FiniteReport(Report):
+    """Whether the gradient of a function is finite; known: the sizes of the columns of A."""
+
+    name = "finite"
+    texts: ClassVar = {"undefined": "the derivative does not exist at this matrix: {reason}"}
+
+    def needed(self, xp, known, cotangents):
+        (g,) = cotangents
+        finite = xp.isfinite(xp.sum(known[0], axis=-1))
+        return finite & ~xp.isfinite(xp.sum(xp.sum(xp.abs(g) * 0, axis=-1), axis=-1))
+
+    def findings(self, xp, known, cotangents):
+        (g,) = cotangents
+        lost = xp.astype(~xp.isfinite(xp.abs(g)), known[0].dtype)
+        return {"undefined": (lost, xp.zeros_like(lost))}
+
+
+@dataclasses.dataclass(frozen=True)
+class ZeroReport(Report):
+    """Of a function that is singular at zero; known: w; cotangent: that of the core."""
+
+    name = "zero"
+    texts: ClassVar = {"zero": "eigenvalue {i} is zero up to rounding: {reason}"}
+
+    def needed(self, xp, known, cotangents):
+        (w,) = known
+        near = xp.abs(w) <= tolerance(xp, w, w.shape[-1])
+        return xp.sum(xp.astype(near, w.dtype), axis=-1) > 0
+
+    def findings(self, xp, known, cotangents):
+        (w,), (g,) = known, cotangents
+        near = xp.abs(w) <= tolerance(xp, w, w.shape[-1])
+        part = relative(xp, xp.abs(g), norm(xp, g))
+        part = xp.where(near[..., :, None], part, xp.zeros_like(part))
+        return {"zero": (part, xp.zeros_like(part) + rounding(xp, part, w.shape[-1]))}
+
+
+def norm(xp: Any, x: Array) -> Array:
+    """The Frobenius norm, (..., 1, 1)."""
+    size = xp.abs(x)
+    return xp.sqrt(xp.sum(xp.sum(size * size, axis=-1, keepdims=True), axis=-2, keepdims=True))
+
+
+def relative(xp: Any, part: Array, size: Array) -> Array:
+    """part/size, and 0 where size is."""
+    one = xp.zeros_like(size) + 1
+    return part / xp.where(size > 0, size, one)
+
+
+def rounding(xp: Any, x: Array, size: int) -> float:
+    """What rounding leaves of a part that is zero, relative to a cotangent of that order."""
+    return 100 * size * float(xp.finfo(x.dtype).eps)
+
+
+def spread(xp: Any, w: Array, g: Array, same: Array) -> tuple[Array, Array]:
+    """How unequal the cotangents g of values w of one cluster are, relative to the largest g.
+
+    A smooth function of values that differ by rounding has as much: allowed is what a power
+    of them would have.
+    """
+    eps = float(xp.finfo(real(xp, w).dtype).eps)
+    largest = xp.max(xp.abs(g), axis=-1, keepdims=True)[..., None]
+    difference = xp.abs(g[..., :, None] - g[..., None, :])
+    part = xp.where(same, relative(xp, difference, largest), xp.zeros_like(difference))
+    apart, size = xp.abs(w[..., :, None] - w[..., None, :]), xp.abs(w)
+    size = xp.maximum(size[..., :, None], size[..., None, :])
+    return part, math.sqrt(eps) + 10 * relative(xp, apart, size)
+
+
+def off_diagonal(xp: Any, x: Array) -> Array:
+    """True off the diagonal of matrices (..., n, n) like x."""
+    i = positions(xp, xp.sum(real(xp, x), axis=-2))
+    return i[..., :, None] != i[..., None, :]
+
+
+def any_pair(xp: Any, pairs: Array) -> Array:
+    """Whether there is a pair of different values on a mask (..., n, n), (...)."""
+    one = xp.astype(pairs & off_diagonal(xp, xp.astype(pairs, xp.float32)), xp.float32)
+    return xp.sum(xp.sum(one, axis=-1), axis=-1) > 0
+
+
+def gauge(xp: Any, turn: Array, same: Array, size: Array) -> dict[str, tuple[Array, Array]]:
+    """The skew part of the cotangent of a turn on the clusters: phases, and bases."""
+    part = relative(xp, xp.abs(skew(xp, turn)), size)
+    off, none = off_diagonal(xp, turn), xp.zeros_like(part)
+    allowed = none + rounding(xp, part, turn.shape[-1])
+    found = {"basis": (xp.where(same & off, part, none), allowed)}
+    if xp.isdtype(turn.dtype, "complex floating"):
+        found["phase"] = (xp.where(off, none, part), allowed)
+    return found
+
+
+def turned(solvers: Solvers, frame: Array, same: Array, seed: float) -> Array:
+    """The columns of a frame, those of each cluster turned by a pseudo-random unitary matrix.
+
+    The Cayley transform (1 - S)(1 + S)^-1 of a skew S on the clusters: unitary, and exactly
+    block diagonal.
+    """
+    xp = solvers.xp
+    i = positions(xp, xp.sum(real(xp, frame), axis=-2))
+    row, column = i[..., :, None], i[..., None, :]
+    s = xp.sin(12.9898 * row * row + 78.233 * column + seed) * 2
+    if xp.isdtype(frame.dtype, "complex floating"):
+        s = s + 1j * xp.cos(39.346 * row + 11.135 * column * column + seed)
+    inside = same & (row != column)
+    s = xp.where(inside, skew(xp, xp.astype(s, frame.dtype)), xp.zeros_like(s[..., :1, :1]))
+    one = xp.astype(xp.astype(row == column, i.dtype), frame.dtype)
+    return frame @ solvers.solve(one + s, one - s)
