@@ -13,6 +13,12 @@ wherever they exist and are determined by the outputs.
 
 from ._checks import checks, set_checks
 from ._differentiate import jvp, vjp
+from ._directional import (
+    EighDirectionalResult,
+    SVDDirectionalResult,
+    eigh_directional,
+    svd_directional,
+)
 from ._eig import eig, eigvals
 from ._eigh import eigh, eigvalsh
 from ._functions import (
@@ -53,14 +59,17 @@ __all__ = [
     "DerivativeError",
     "DerivativeWarning",
     "EigResult",
+    "EighDirectionalResult",
     "EighResult",
     "LeftEigResult",
     "PolarResult",
+    "SVDDirectionalResult",
     "SVDResult",
     "align",
     "checks",
     "eig",
     "eigh",
+    "eigh_directional",
     "eigvals",
     "eigvalsh",
     "expm",
@@ -91,6 +100,7 @@ __all__ = [
     "subspace_distance",
     "sum_largest",
     "svd",
+    "svd_directional",
     "svdvals",
     "vjp",
     "whiten",
