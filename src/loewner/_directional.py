@@ -223,7 +223,7 @@ def svd_directional(a: Array, e: Array) -> SVDDirectionalResult:
 
     >>> import numpy as np
     >>> import loewner as lw
-    >>> svd_directional(np.diag([1.0, 0.0]), np.diag([0.0, -2.0])).dS
+    >>> lw.svd_directional(np.diag([1.0, 0.0]), np.diag([0.0, -2.0])).dS
     array([0., 2.])
     """
     name = "svd_directional"

@@ -27,6 +27,7 @@ from .pieces import (
     column_products,
     diagonal_matrix,
     herm,
+    parted,
     same_cluster,
     skew,
     tolerance,
@@ -75,11 +76,13 @@ class HermitianReport(Report):
 class Eigh(Rule):
     """(w, V, B) of the Hermitian matrix in the lower or upper triangle of A.
 
-    A (..., n, n); w (..., n) real and ascending, V and B (..., n, n).
+    A (..., n, n); w (..., n) real and ascending, V and B (..., n, n). With `split` the w are
+    those of a matrix nearby without clusters, of the same V.
     """
 
     lower: bool = True
     checks: Checks | None = None
+    split: bool = False
 
     def evaluate(self, solvers, inputs, outputs=None):
         (a,) = inputs
@@ -89,6 +92,8 @@ class Eigh(Rule):
         w, v = solvers.eigh(a, self.lower)
         if self.checks and self.checks.strict:
             v = turned(solvers, v, HermitianReport().same(xp, (w,)), 1.0)
+        if self.split:
+            w = parted(xp, w)
         if outputs == 2:
             return w, v
         return w, v, diagonal_matrix(xp, w, v.dtype)

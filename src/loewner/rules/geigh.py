@@ -25,6 +25,7 @@ from .pieces import (
     diagonal_matrix,
     herm,
     hermitian_from_triangle,
+    parted,
     powers_of_two,
     real,
     same_cluster,
@@ -58,6 +59,7 @@ class GeneralizedEigh(Rule):
 
     lower: bool = True
     checks: Checks | None = None
+    split: bool = False
 
     def evaluate(self, solvers, inputs, outputs=None):
         a, b = inputs
@@ -78,6 +80,8 @@ class GeneralizedEigh(Rule):
         v = v * units[..., :, None]
         if self.checks and self.checks.strict:
             v = turned(solvers, v, _same(xp, w, length), 1.0)
+        if self.split:
+            w = parted(xp, w)
         return (w, v, diagonal_matrix(xp, w, v.dtype), length)[:outputs]
 
     @property

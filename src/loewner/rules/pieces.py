@@ -122,6 +122,29 @@ def same_cluster(xp: Any, w: Array, tau: Array) -> Array:
     return label[..., :, None] == label[..., None, :]
 
 
+def parted(xp: Any, w: Array, origin: bool = False) -> Array:
+    """The sorted values w (..., n), those of a cluster pushed apart by sqrt(eps) |A|.
+
+    About their mean, or, if there is an origin, away from zero where that is near. Then a
+    quotient 0/0 of the derivative is one of small differences. Values are pushed as soon as
+    others are so near that pushing these would reach them.
+    """
+    n = w.shape[-1]
+    if n == 0:
+        return w
+    size = xp.abs(w)
+    step = float(xp.finfo(w.dtype).eps) ** 0.5 * xp.max(size, axis=-1, keepdims=True)
+    x = xp.concat([w, xp.zeros_like(w[..., :1])], axis=-1) if origin else w
+    i = positions(xp, x)
+    if origin:
+        i = n + 1 - i  # descending: 0 at the origin
+    same = xp.astype(same_cluster(xp, x, (n + 1) * step), w.dtype)
+    centre = xp.sum(same * i[..., None, :], axis=-1) / xp.sum(same, axis=-1)
+    if origin:
+        centre = xp.where(same[..., -1] > 0, xp.zeros_like(centre), centre)
+    return (x + (i - centre) * step)[..., :n]
+
+
 def reciprocal_gap(xp: Any, a: Array, b: Array, masked: Array) -> Array:
     """1/(b_j - a_i) off the mask and 0 on it; a (..., m), b (..., n), result (..., m, n)."""
     difference = b[..., None, :] - a[..., :, None]

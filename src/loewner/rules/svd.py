@@ -35,6 +35,7 @@ from .pieces import (
     column_products,
     diagonal_matrix,
     herm,
+    parted,
     same_cluster,
     skew,
     tolerance,
@@ -163,6 +164,7 @@ class Svd(Rule):
     full: bool = False
     wide: bool = False
     checks: Checks | None = None
+    split: bool = False
 
     def frames(self, m: int, n: int) -> int:
         """How many of the outputs are s and the frames."""
@@ -179,6 +181,8 @@ class Svd(Rule):
         u, v = (adjoint(xp, vh), u) if self.wide else (u, adjoint(xp, vh))
         if self.checks and self.checks.strict:
             u, v = self._turned(solvers, s, u, v)
+        if self.split:
+            s = parted(xp, s, origin=True)
         frames = (u[..., :, :n], v, u[..., :, n:]) if self.full and m > n else (u, v)
         if outputs is not None and outputs <= 1 + len(frames):
             return (s, *frames)
