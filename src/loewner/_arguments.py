@@ -6,21 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from ._checks import guarded
 from .frameworks import Framework, framework_of
 from .frameworks.arrays import NUMPY
 from .rules.rule import Array
 
 
 def matrices(
-    function: str, square: bool = False, guard: bool = False, **arguments: Any
+    function: str, square: bool = False, **arguments: Any
 ) -> tuple[Framework, list[Array]]:
     """The arguments as stacks of matrices of one framework and one floating dtype.
 
     Lists and numbers become arrays of the framework of the others, NumPy if there is
     none. Integers and booleans are promoted as the framework promotes them. TypeError
     and `numpy.linalg.LinAlgError` (a ValueError) name the argument, its dtype and shape.
-    With a `guard`, gradients with respect to them that are not finite are reported.
     """
     framework = _common_framework(function, arguments)
     xp = framework.xp
@@ -56,8 +54,7 @@ def matrices(
     if len(arrays) > 1:
         common = xp.result_type(*(x.dtype for x in arrays.values()))
         arrays = {n: _cast(xp, x, common) for n, x in arrays.items()}
-    found = list(arrays.values())
-    return framework, [guarded(framework, function, x) for x in found] if guard else found
+    return framework, list(arrays.values())
 
 
 def same_batch(function: str, **arguments: Array) -> tuple[int, ...]:

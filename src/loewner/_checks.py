@@ -7,9 +7,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
-from .frameworks import Framework
-from .rules.reports import POLICIES, Checks, FiniteReport, Watch
-from .rules.rule import Array
+from .rules.reports import POLICIES, Checks
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _Setting = tuple[str, bool]
@@ -116,16 +114,6 @@ def current(function: str) -> Checks | None:
     if policy == "off":
         return None
     return Checks(policy, function, strict, _REASONS.get(function, _NO_REASON))
-
-
-def guarded(framework: Framework, function: str, a: Array) -> Array:
-    """The argument of a function, whose gradient is reported on if it is not finite."""
-    held = current(function)
-    if held is None:
-        return a
-    xp = framework.xp
-    columns = xp.sum(xp.abs(framework.constant(a)), axis=-2)
-    return framework.call(Watch(FiniteReport(), held, 1), columns, a)[0]
 
 
 def reported(function: _F) -> _F:

@@ -24,9 +24,9 @@ DERIVATIVES = 5
 differentiable at exact repeats."""
 
 
-def hermitian_frame(framework: Framework, a: Array) -> tuple[Array, Arrays]:
+def hermitian_frame(framework: Framework, a: Array, name: str) -> tuple[Array, Arrays]:
     """The eigenvalues, as a constant, and V and the core of A = V B V^H."""
-    w, v, b = framework.call(HermitianFrame(), a)
+    w, v, b = framework.call(HermitianFrame(current(name)), a)
     return framework.constant(w), (framework.constant(v), b)
 
 
@@ -124,12 +124,12 @@ def units(framework: Framework, a: Array) -> tuple[Array, Array]:
 
 def _hermitian(name: str, a: Any, symbol: Symbol, degree: float | None = None) -> Array:
     """f(A); degree is p if f(c A) = c^p f(A) for positive c."""
-    framework, (a,) = matrices(name, square=True, guard=True, a=a)
+    framework, (a,) = matrices(name, square=True, a=a)
     if degree is None:
-        _, parts = hermitian_frame(framework, a)
+        _, parts = hermitian_frame(framework, a, name)
         return framework.call(HermitianFunction(symbol), *parts)[0]
     down, up = units(framework, a)
-    w, (v, b) = hermitian_frame(framework, a * down)
+    w, (v, b) = hermitian_frame(framework, a * down, name)
     held = current(name)
     if held and not isinstance(symbol, Monomial):
         (b,) = framework.call(Watch(ZeroReport(), held, 1), w, b)
@@ -390,8 +390,8 @@ def signm(a: Array, hermitian: bool = False, *, checks: str | None = None) -> Ar
     """
     if not hermitian:
         return _general("signm", a, frechet.Sign())
-    framework, (a,) = matrices("signm", square=True, guard=True, a=a)
-    w, parts = hermitian_frame(framework, a)
+    framework, (a,) = matrices("signm", square=True, a=a)
+    w, parts = hermitian_frame(framework, a, "signm")
     xp = framework.xp
     tau = tolerance(xp, w, w.shape[-1])
     one = xp.zeros_like(w) + 1
@@ -460,8 +460,8 @@ def funm(
             "funm: only functions of Hermitian matrices; expm, logm, sqrtm, invsqrtm, signm and "
             "fractional_matrix_power take general ones"
         )
-    framework, (a,) = matrices("funm", square=True, guard=True, a=a)
-    w, parts = hermitian_frame(framework, a)
+    framework, (a,) = matrices("funm", square=True, a=a)
+    w, parts = hermitian_frame(framework, a, "funm")
     framework, *data = jets(framework, f, w)
     return framework.call(HermitianFunction(Jet()), *parts, *data)[0]
 
@@ -506,10 +506,12 @@ def spectral_sum(a: Array, f: Callable[[Array], Array], *, checks: str | None = 
            [0.  , 0.5 , 0.  ],
            [0.  , 0.  , 0.25]])
     """
-    framework, (a,) = matrices("spectral_sum", square=True, guard=True, a=a)
-    w, parts = hermitian_frame(framework, a)
+    framework, (a,) = matrices("spectral_sum", square=True, a=a)
+    w, parts = hermitian_frame(framework, a, "spectral_sum")
     framework, *data = jets(framework, f, w)
-    return framework.call(SpectralSum(HermitianFrame()), a, w, *parts, *data)[0]
+    return framework.call(
+        SpectralSum(HermitianFrame(), current("spectral_sum")), a, w, *parts, *data
+    )[0]
 
 
 @reported
@@ -571,8 +573,8 @@ def _projector(name: str, a: Any, select: Any, hermitian: bool) -> Array:
     chosen = _selection(name, select)
     if not hermitian:
         return _general(name, a, Projector(chosen))
-    framework, (a,) = matrices(name, square=True, guard=True, a=a)
-    w, parts = hermitian_frame(framework, a)
+    framework, (a,) = matrices(name, square=True, a=a)
+    w, parts = hermitian_frame(framework, a, name)
     c = framework.xp.astype(chosen.mask(framework.xp, w), w.dtype)[..., None, :]
     return framework.call(HermitianFunction(Cut(Monomial(0))), *parts, c)[0]
 
@@ -630,7 +632,7 @@ def spectral_mean(
     >>> lw.spectral_mean(np.diag([1.0, 7.0, 2.0]), 2)
     np.float64(1.5)
     """
-    framework, (a,) = matrices("spectral_mean", square=True, guard=True, a=a)
+    framework, (a,) = matrices("spectral_mean", square=True, a=a)
     xp = framework.xp
     if hermitian:
         a = hermitian_from_triangle(xp, a, True)
@@ -642,5 +644,5 @@ def spectral_mean(
 
 
 def _general(name: str, a: Any, function: Any) -> Array:
-    framework, (a,) = matrices(name, square=True, guard=True, a=a)
-    return framework.call(GeneralFunction(function), a)[0]
+    framework, (a,) = matrices(name, square=True, a=a)
+    return framework.call(GeneralFunction(function, current(name)), a)[0]

@@ -125,7 +125,7 @@ def _schatten(name: str, a: Any, p: Any) -> Array:
     framework, (a,) = matrices(name, a=a)
     xp = framework.xp
     down, up = units(framework, a)
-    tall = Tall(framework, a * down)
+    tall = Tall(framework, a * down, name)
     rule = WeightedSum(SingularFrame(tall.wide), AbsolutePower(p), p)
     (total,) = framework.call(rule, tall.matrix, outputs=1)
     one = xp.zeros_like(total) + 1
@@ -284,7 +284,7 @@ def subspace_distance(q1: Array, q2: Array, *, checks: str | None = None) -> Arr
     same_batch("subspace_distance", q1=q1, q2=q2)
     xp = framework.xp
     sines = xp.subtract(q2, xp.matmul(q1, xp.matmul(adjoint(xp, q1), q2)))
-    tall = Tall(framework, sines)
+    tall = Tall(framework, sines, "subspace_distance")
     s, parts = tall.frame()
 
     def squared_angle(x: Array) -> Array:

@@ -153,7 +153,7 @@ def whiten(x: Array, method: str = "zca", *, checks: str | None = None) -> Array
     """
     if method not in ("zca", "pca", "cholesky"):
         raise ValueError(f"whiten: method must be 'zca', 'pca' or 'cholesky', not {method!r}")
-    framework, (x,) = matrices("whiten", guard=True, x=x)
+    framework, (x,) = matrices("whiten", x=x)
     xp = framework.xp
     m, d = x.shape[-2:]
     if m <= d:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._arguments import matrices
-from ._checks import reported
+from ._checks import current, reported
 from ._functions import hermitian_frame, jets, units
 from .frameworks import Framework
 from .rules import HermitianFunction, Polar, SingularFrame, SingularFunction
@@ -28,8 +28,9 @@ class PolarResult(NamedTuple):
 class Tall:
     """A matrix as the tall one that the rules take: itself, or its adjoint if it is wide."""
 
-    def __init__(self, framework: Framework, a: Array):
+    def __init__(self, framework: Framework, a: Array, name: str):
         self.framework = framework
+        self.checks = current(name)
         self.wide = a.shape[-2] < a.shape[-1]
         self.matrix = adjoint(framework.xp, a) if self.wide else a
 
@@ -39,7 +40,7 @@ class Tall:
 
     def frame(self) -> tuple[Array, Arrays]:
         """The singular values, as a constant, and U, V and the core."""
-        s, u, v, *core = self.framework.call(SingularFrame(self.wide), self.matrix)
+        s, u, v, *core = self.framework.call(SingularFrame(self.wide, self.checks), self.matrix)
         constant = self.framework.constant
         return constant(s), (constant(u), constant(v), *core)
 
@@ -73,8 +74,8 @@ class Tall:
 
 
 def tall_matrix(name: str, a: Any) -> tuple[Framework, Tall]:
-    framework, (a,) = matrices(name, guard=True, a=a)
-    return framework, Tall(framework, a)
+    framework, (a,) = matrices(name, a=a)
+    return framework, Tall(framework, a, name)
 
 
 def _threshold(framework: Framework, size: tuple[int, ...], s: Array, rtol: Any) -> Array:
@@ -189,7 +190,7 @@ def polar(a: Array, side: str = "right", *, checks: str | None = None) -> PolarR
 def _polar(name: str, a: Any, side: str) -> PolarResult:
     framework, tall = tall_matrix(name, a)
     xp = framework.xp
-    w, _, v, h = framework.call(Polar(wide=tall.wide), tall.matrix)
+    w, _, v, h = framework.call(Polar(wide=tall.wide, checks=tall.checks), tall.matrix)
     v = framework.constant(v)
     u = xp.matmul(w, adjoint(xp, v))
     inner = (side == "right") != tall.wide
@@ -273,10 +274,10 @@ def nearest_rotation(a: Array, *, checks: str | None = None) -> Array:
            [0., 1., 0.],
            [0., 0., 1.]])
     """
-    framework, (a,) = matrices("nearest_rotation", square=True, guard=True, a=a)
+    framework, (a,) = matrices("nearest_rotation", square=True, a=a)
     if framework.xp.isdtype(a.dtype, "complex floating"):
         raise TypeError(f"nearest_rotation: a must be real, but has dtype {a.dtype}")
-    w, _, v, _ = framework.call(Polar(rotation=True), a)
+    w, _, v, _ = framework.call(Polar(rotation=True, checks=current("nearest_rotation")), a)
     return w @ framework.xp.matrix_transpose(framework.constant(v))
 
 
@@ -378,16 +379,16 @@ def pinv(
            [0.  , 0.  ]])
     """
     if hermitian:
-        framework, (a,) = matrices("pinv", square=True, guard=True, a=a)
+        framework, (a,) = matrices("pinv", square=True, a=a)
         down, _ = units(framework, a)
-        w, parts = hermitian_frame(framework, a * down)
+        w, parts = hermitian_frame(framework, a * down, "pinv")
         xp = framework.xp
         kept = _threshold(framework, a.shape, xp.abs(w), rtol)
         c = xp.astype(kept, w.dtype)[..., None, :]
         return framework.call(HermitianFunction(Cut(Inverse())), *parts, c)[0] * down
-    framework, (a,) = matrices("pinv", guard=True, a=a)
+    framework, (a,) = matrices("pinv", a=a)
     down, _ = units(framework, a)
-    tall = Tall(framework, a * down)
+    tall = Tall(framework, a * down, "pinv")
     s, parts = tall.frame()
     kept = _threshold(framework, tall.matrix.shape, s, rtol)
     inverse = tall.cut(s, parts, Inverse(), kept, odd=False)

@@ -71,8 +71,8 @@ def spectral_map(a: Array, f: Function, *, checks: str | None = None) -> Array:
     >>> np.trace(lw.spectral_map(np.diag([1.0, 1.0, 3.0]), filling)).round(12)
     np.float64(1.0)
     """
-    own, (a,) = matrices("spectral_map", square=True, guard=True, a=a)
-    w, (v, b) = hermitian_frame(own, a)
+    own, (a,) = matrices("spectral_map", square=True, a=a)
+    w, (v, b) = hermitian_frame(own, a, "spectral_map")
     if w.shape[-1] == 0:
         return a
     y = f(w)

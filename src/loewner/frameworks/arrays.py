@@ -52,6 +52,14 @@ class ArrayLibrary(Framework):
     def push(self, function, x, direction):
         return push_through(function, x, direction)
 
+    def value_and_gradient(self, function, x):
+        source = Step()
+        out = function(Traced(self, x, new_level(), origin=(source, 0)))
+        if not isinstance(out, Traced):
+            return out, self.base.zeros_like(x)
+        (found,) = pull_back([source], [(out, self.base.ones_like(out.value))])
+        return out.value, self.base.zeros_like(x) if found is None else found
+
     def own(self, x: Array) -> Array:
         """x in memory that nobody else can write to."""
         return x if isinstance(x, Traced) else self.base.asarray(x, copy=True)

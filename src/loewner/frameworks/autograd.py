@@ -10,7 +10,7 @@ from typing import Any
 
 import autograd.numpy as anp
 import numpy as np
-from autograd import make_jvp
+from autograd import make_jvp, value_and_grad
 from autograd.builtins import tuple as boxed_tuple
 from autograd.core import defjvp_argnums
 from autograd.extend import defvjp_argnums, primitive
@@ -96,6 +96,9 @@ class Autograd(Framework):
 
     def push(self, function, x, direction):
         return make_jvp(function)(x)(direction)[1]
+
+    def value_and_gradient(self, function, x):
+        return value_and_grad(function)(x)
 
     @property
     def default_float(self):

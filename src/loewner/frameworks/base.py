@@ -34,6 +34,10 @@ class Framework(ABC):
         rule = Solve(equation, len(masks), len(coefficients), adjoint)
         return self.call(rule, *masks, *coefficients, *rhs)
 
+    def rules_out(self, test: Callable[..., Array], *arrays: Array) -> bool:
+        """Whether test(xp, *arrays) is known to hold nowhere; arrays may be None."""
+        return False
+
     @abstractmethod
     def constant(self, x: Array) -> Array:
         """The value of x, as something that no derivative passes through."""
@@ -41,6 +45,10 @@ class Framework(ABC):
     @abstractmethod
     def push(self, function: Callable[[Array], Array], x: Array, direction: Array) -> Array:
         """The derivative of a function of the caller's at x, along a direction."""
+
+    @abstractmethod
+    def value_and_gradient(self, function: Callable[[Array], Array], x: Array) -> Arrays:
+        """A real function of the caller's and its gradient, in the framework's convention."""
 
     def asarray(self, x: Any) -> Array:
         """An array of this framework from one, or from nested lists and numbers."""

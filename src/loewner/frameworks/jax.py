@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.core import ShapedArray
 from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
@@ -76,13 +75,13 @@ class JaxSolvers:
         return lax.cond(jnp.any(condition), then, lambda: otherwise)
 
     def tell(self, listener, returned, *arrays):
-        def told(returned, *arrays):
+        def told(nothing, *arrays):
             listener(*(np.asarray(x) for x in arrays))
-            return returned
+            return np.asarray(nothing)
 
-        return jax.pure_callback(
-            told, jax.ShapeDtypeStruct(returned.shape, returned.dtype), returned, *arrays
-        )
+        nothing = jnp.zeros_like(returned)
+        shape = jax.ShapeDtypeStruct(returned.shape, returned.dtype)
+        return returned + jax.pure_callback(told, shape, nothing, *arrays)
 
 
 class Jax(Framework):
@@ -103,6 +102,9 @@ class Jax(Framework):
 
     def push(self, function, x, direction):
         return jax.jvp(function, (x,), (direction,))[1]
+
+    def value_and_gradient(self, function, x):
+        return jax.block_until_ready(jax.value_and_grad(function)(x))
 
     @property
     def default_float(self):
@@ -153,9 +155,8 @@ def _impl(*inputs, rule):
 
 @_linear_p.def_abstract_eval
 def _abstract_eval(*inputs, rule):
-    shapes = (jax.ShapeDtypeStruct(x.shape, x.dtype) for x in inputs)
-    found = jax.eval_shape(_evaluated(rule), *shapes)
-    return [ShapedArray(x.shape, x.dtype) for x in found]
+    # traced with the abstract inputs themselves, which know what varies over which devices
+    return jax.make_jaxpr(_evaluated(rule))(*inputs).out_avals
 
 
 mlir.register_lowering(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from array_api_compat import torch as compat
 from torch._C._functorch import (
@@ -123,6 +124,15 @@ class Torch(Framework):
             return x  # which cannot be detached
         return x.detach()
 
+    def rules_out(self, test, *arrays):
+        if torch.compiler.is_compiling() or peek_interpreter_stack() is not None:
+            return False
+        given = [x for x in arrays if x is not None]
+        if any(not x.is_cpu or x.is_conj() or is_legacy_batchedtensor(x) for x in given):
+            return False
+        plain = (None if x is None else x.detach().numpy() for x in arrays)
+        return not test(np, *plain).any()  # NumPy is the faster one for small arrays
+
     def asarray(self, x):
         return x if isinstance(x, torch.Tensor) else torch.as_tensor(x)
 
@@ -140,6 +150,13 @@ class Torch(Framework):
                 return torch.zeros_like(y)
             (moved,) = torch.autograd.grad(back, weights, direction, **options)
         return torch.zeros_like(y) if moved is None else moved
+
+    def value_and_gradient(self, function, x):
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            value = function(x)
+            (gradient,) = torch.autograd.grad(value, x)
+        return value.detach(), gradient
 
     @property
     def default_float(self):

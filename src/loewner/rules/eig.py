@@ -28,7 +28,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
-from .pieces import adjoint, diagonal_matrix, powers_of_two, tolerance, total
+from .pieces import (
+    adjoint,
+    diagonal_matrix,
+    powers_of_two,
+    reciprocal_gap,
+    tolerance,
+    total,
+)
 from .reports import (
     Checks,
     Report,
@@ -36,10 +43,14 @@ from .reports import (
     any_pair,
     norm,
     off_diagonal,
+    phases,
     relative,
     rounding,
+    rounding_unit,
     spread,
+    turn_error,
     turned,
+    value_error,
 )
 from .rule import Array, Arrays, Ops, Rule, Solvers
 from .sylvester import Sylvester
@@ -58,8 +69,9 @@ class EigReport(Report):
         "unresolved": "eigenvalues {i} and {j} coincide, and the loss treats them differently "
         "({size} of the cotangent): its gradient is not determined by w and V; if it is "
         "smooth, use a function of the matrix (lw.expm, lw.spectral_mean, lw.spectral_projector)",
-        "defective": "eigenvalue {i} is nearly defective (its derivative has an error of about "
-        "{size}): use lw.spectral_mean or lw.spectral_projector of the cluster",
+        "defective": "eigenvalue {i} is nearly defective (its derivative, and those of all "
+        "eigenvectors, have an error of about {size}): use lw.spectral_mean or "
+        "lw.spectral_projector of the cluster",
     }
 
     def same(self, xp: Any, known: Arrays) -> tuple[Array, Array]:
@@ -71,8 +83,7 @@ class EigReport(Report):
     def needed(self, xp, known, cotangents):
         same, kappa = self.same(xp, known)
         bent = xp.max(kappa, axis=-1) ** 2 * float(xp.finfo(kappa.dtype).eps) > _LOST
-        found = any_pair(xp, same) | bent
-        return found if cotangents[1] is None else found | True
+        return phases(xp, cotangents[1], any_pair(xp, same) | bent)
 
     def findings(self, xp, known, cotangents):
         gw, turn = cotangents
@@ -89,12 +100,33 @@ class EigReport(Report):
             found["basis"] = xp.where(same & off_diagonal(xp, turn), inner, none), allowed
             part = relative(xp, xp.abs(xp.imag(d)), size[..., 0])
             found["phase"] = part[..., :, None], allowed[..., :1]
+        lost = kappa**2 * float(xp.finfo(kappa.dtype).eps)
         if gw is not None:
             found["unresolved"] = spread(xp, w, gw, same)
-            part = kappa**2 * float(xp.finfo(kappa.dtype).eps)
-            part = xp.where(gw == 0, none[..., 0], part)
-            found["defective"] = part[..., :, None], none[..., :1] + _LOST
+        # the vectors of the others suffer as well
+        if turn is None:
+            lost = xp.where(gw == 0, none[..., 0], lost)
+        else:
+            lost = xp.where(norm(xp, turn)[..., 0] == 0, none[..., 0], lost)
+        found["defective"] = lost[..., :, None], none[..., :1] + _LOST
         return found
+
+    def error(self, xp, known, cotangents):
+        gw, turn = cotangents
+        w, v = known[:2]
+        same, kappa = self.same(xp, known)
+        terms = [] if gw is None else [value_error(xp, gw * kappa**2)]
+        if turn is not None:
+            width = 2 * w.shape[-1] ** 0.5 * rounding_unit(xp, known[3])
+            width = width * (kappa[..., :, None] + kappa[..., None, :])
+            gap = reciprocal_gap(xp, w, w, same)
+            inner = turn - (adjoint(xp, v) @ v) * xp.linalg.diagonal(turn)[..., None, :]
+            inner = inner * kappa[..., :, None]
+            terms.append(turn_error(xp, gap, inner, width))
+            # the frame is not orthonormal, and known to that as well
+            size = xp.abs(gap)
+            terms.append((norm(xp, size * width) * norm(xp, size * inner))[..., 0, 0])
+        return total(*terms)
 
 
 _LOST = 1e-4

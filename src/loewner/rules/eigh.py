@@ -28,12 +28,26 @@ from .pieces import (
     diagonal_matrix,
     herm,
     parted,
+    reciprocal_gap,
     same_cluster,
     skew,
     tolerance,
     total,
 )
-from .reports import Checks, Report, Watch, any_pair, gauge, norm, spread, turned
+from .reports import (
+    Checks,
+    Report,
+    Watch,
+    gauge,
+    neighbours,
+    norm,
+    phases,
+    rounding_unit,
+    spread,
+    turn_error,
+    turned,
+    value_error,
+)
 from .rule import Array, Arrays, Ops, Rule
 from .sylvester import Sylvester
 
@@ -57,11 +71,8 @@ class HermitianReport(Report):
         return same_cluster(xp, known[0], tolerance(xp, known[0], known[0].shape[-1]))
 
     def needed(self, xp, known, cotangents):
-        _, turn = cotangents
-        found = any_pair(xp, self.same(xp, known))
-        if turn is not None and xp.isdtype(turn.dtype, "complex floating"):
-            found = found | True
-        return found
+        w, turn = known[0], cotangents[1]
+        return phases(xp, turn, neighbours(xp, w, w.shape[-1]))
 
     def findings(self, xp, known, cotangents):
         gw, turn = cotangents
@@ -70,6 +81,16 @@ class HermitianReport(Report):
         if gw is not None:
             found["unresolved"] = spread(xp, known[0], gw, same)
         return found
+
+    def error(self, xp, known, cotangents):
+        gw, turn = cotangents
+        w = known[0]
+        terms = [] if gw is None else [value_error(xp, gw)]
+        if turn is not None:
+            width = 2 * w.shape[-1] ** 0.5 * rounding_unit(xp, w)
+            gap = reciprocal_gap(xp, w, w, self.same(xp, known))
+            terms.append(turn_error(xp, gap, skew(xp, turn), width))
+        return total(*terms)
 
 
 @dataclasses.dataclass(frozen=True)

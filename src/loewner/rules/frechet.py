@@ -67,7 +67,8 @@ from .pieces import (
     tolerance,
     total,
 )
-from .rule import Array, Arrays, Rule, Solvers
+from .reports import Checks, FiniteReport, Watch
+from .rule import Array, Arrays, Ops, Rule, Solvers
 
 
 class Function(ABC):
@@ -286,17 +287,31 @@ class GeneralFunction(Rule):
     """f(A) of A (..., n, n)."""
 
     function: Function
+    checks: Checks | None = None
     needs_inputs = True
 
     def evaluate(self, solvers, inputs, outputs=None):
         return (_derivative(solvers, self.function, inputs),)
 
+    def _watch(self, ops, a):
+        """The rule that reports on gradients, and what it has to know of A."""
+        sizes = ops.xp.sum(ops.xp.abs(ops.constant(a)), axis=-2)
+        return Watch(FiniteReport(), self.checks, 1), sizes
+
     def jvp(self, ops, inputs, outputs, tangents):
-        return ops.call(Frechet(self.function), *inputs, *tangents)
+        (da,) = tangents
+        if self.checks:
+            watch, sizes = self._watch(ops, *inputs)
+            (da,) = ops.call(watch, sizes, da)
+        return ops.call(Frechet(self.function), *inputs, da)
 
     def vjp(self, ops, inputs, outputs, cotangents, wanted):
         gh = adjoint(ops.xp, cotangents[0])
-        return (adjoint(ops.xp, ops.call(Frechet(self.function), *inputs, gh)[0]),)
+        ga = adjoint(ops.xp, ops.call(Frechet(self.function), *inputs, gh)[0])
+        if self.checks:
+            watch, sizes = self._watch(ops, *inputs)
+            (ga,) = watch.seen(ops, (sizes,), (ga,))
+        return (ga,)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,7 +33,7 @@ from .pieces import (
     tolerance,
     total,
 )
-from .reports import Checks, Watch, turned
+from .reports import Checks, Watch, any_pair, phases, turned
 from .rule import Array, Ops, Rule
 from .sylvester import Sylvester
 
@@ -46,6 +46,9 @@ class DefiniteReport(HermitianReport):
 
     def same(self, xp, known):
         return _same(xp, *known)
+
+    def needed(self, xp, known, cotangents):
+        return phases(xp, cotangents[1], any_pair(xp, self.same(xp, known)))
 
 
 @dataclasses.dataclass(frozen=True)

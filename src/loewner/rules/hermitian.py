@@ -30,6 +30,7 @@ from .pieces import (
     sandwich,
     total,
 )
+from .reports import Checks, FiniteReport, Watch
 from .rule import Array, Arrays, Rule, Solvers
 from .symbols import Symbol
 
@@ -37,6 +38,12 @@ from .symbols import Symbol
 @dataclasses.dataclass(frozen=True)
 class HermitianFrame(Rule):
     """(w, V, B) of the Hermitian matrix in the lower triangle of A; w and V are constants."""
+
+    checks: Checks | None = None
+
+    @property
+    def _watch(self) -> Watch | None:
+        return Watch(FiniteReport(), self.checks, 1) if self.checks else None
 
     def values(self, solvers: Solvers, a: Array) -> Array:
         return solvers.eigvalsh(a, True) + poison(solvers.xp, a)
@@ -62,17 +69,20 @@ class HermitianFrame(Rule):
         w, v, _ = outputs
         (da,) = tangents
         xp = ops.xp
+        if self._watch:
+            (da,) = ops.call(self._watch, w, da)
         v = ops.constant(v)
         db = herm(xp, adjoint(xp, v) @ da @ v)
         return xp.zeros_like(w), xp.zeros_like(v), db
 
     def vjp(self, ops, inputs, outputs, cotangents, wanted):
-        _, v, b = outputs
+        w, v, b = outputs
         gb = cotangents[2]
         xp = ops.xp
         v = ops.constant(v)
         gb = xp.zeros_like(b) if gb is None else herm(xp, gb)
-        return (v @ gb @ adjoint(xp, v),)
+        ga = v @ gb @ adjoint(xp, v)
+        return self._watch.seen(ops, (w,), (ga,)) if self._watch else (ga,)
 
 
 @dataclasses.dataclass(frozen=True)

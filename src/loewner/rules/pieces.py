@@ -106,7 +106,12 @@ def tolerance(xp: Any, w: Array, size: int) -> Array:
     """
     magnitude = xp.abs(w)
     norm = (xp.max if w.shape[-1] else xp.sum)(magnitude, axis=-1, keepdims=True)
-    return (size + 16) * float(xp.finfo(magnitude.dtype).eps) * norm
+    return width(xp, magnitude, size) * norm
+
+
+def width(xp: Any, w: Array, size: int) -> float:
+    """tau relative to the norm."""
+    return (size + 16) * float(xp.finfo(w.dtype).eps)
 
 
 def same_cluster(xp: Any, w: Array, tau: Array) -> Array:

@@ -30,6 +30,7 @@ from __future__ import annotations
 import dataclasses
 
 from .pieces import adjoint, diagonal_matrix, herm, positions, real, skew, tolerance, total
+from .reports import Checks, FiniteReport, Watch
 from .rule import Array, Ops, Rule
 from .singular import singular_vectors
 from .sylvester import Defined, RightDivision, Sylvester
@@ -45,6 +46,11 @@ class Polar(Rule):
 
     rotation: bool = False
     wide: bool = False
+    checks: Checks | None = None
+
+    @property
+    def _watch(self) -> Watch | None:
+        return Watch(FiniteReport(), self.checks, 1) if self.checks else None
 
     def evaluate(self, solvers, inputs, outputs=None):
         (a,) = inputs
@@ -82,6 +88,8 @@ class Polar(Rule):
         w, h, v, _ = outputs
         (da,) = tangents
         xp = ops.xp
+        if self._watch:
+            (da,) = ops.call(self._watch, real(xp, xp.linalg.diagonal(h)), da)
         pairs, zero = self._masks(ops, w, h)
         y = da @ ops.constant(v)
         x = adjoint(xp, w) @ y  # X = W^H dA V
@@ -116,4 +124,7 @@ class Polar(Rule):
             gx.append(-(adjoint(xp, w) @ outer))
         if not gx:
             return (xp.zeros_like(w) @ adjoint(xp, ops.constant(v)),)
-        return (total(w @ total(*gx), outer) @ adjoint(xp, ops.constant(v)),)
+        ga = total(w @ total(*gx), outer) @ adjoint(xp, ops.constant(v))
+        if self._watch:
+            (ga,) = self._watch.seen(ops, (real(xp, xp.linalg.diagonal(h)),), (ga,))
+        return (ga,)

@@ -23,7 +23,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from .pieces import filled, positions, real, skew, tolerance, total
+from .pieces import filled, positions, real, skew, tolerance, total, width
 from .rule import Array, Arrays, HostRule, Ops, Rule, Solvers
 
 POLICIES = ("off", "warn", "raise", "nan", "record")
@@ -56,12 +56,10 @@ class Finding:
     function: str
     kind: str
     size: float
-    """The largest part found, relative to the cotangent."""
-    pair: tuple[int, int]
-    """The values it belongs to, in the matrix where it is largest."""
-    matrices: int
-    """In how many matrices of the stack it was found."""
-    message: str
+    """The largest part found, relative to the cotangent, or the bound of the error."""
+    excess: bool = False
+    """Whether it is more than rounding explains."""
+    message: str = ""
 
 
 RECORD: list[Finding] = []
@@ -94,6 +92,10 @@ class Report(ABC):
     ) -> dict[str, tuple[Array, Array]]:
         """By kind, parts (..., p, q) relative to the cotangent, and what rounding explains."""
 
+    def error(self, xp: Any, known: Arrays, cotangents: Arrays) -> Array | None:
+        """A bound of the rounding error of the gradient, (...) in the Frobenius norm, if any."""
+        return None
+
 
 @dataclasses.dataclass(frozen=True)
 class Watch(Rule):
@@ -124,6 +126,8 @@ class Watch(Rule):
         present = [i for i, g in enumerate(cotangents) if g is not None]
         if not present:
             return tuple(cotangents)
+        if self.checks.policy != "record" and ops.rules_out(self._needed, *known, *cotangents):
+            return tuple(cotangents)
         alarm = Alarm(self.report, self.checks, self.known, tuple(present), len(cotangents))
         given = (ops.constant(x) for x in (*known, *(cotangents[i] for i in present)))
         (signal,) = ops.call(alarm, *given)
@@ -132,6 +136,9 @@ class Watch(Rule):
             signal = signal[..., None]
         marked = first + xp.astype(signal, first.dtype)
         return tuple(marked if i == present[0] else g for i, g in enumerate(cotangents))
+
+    def _needed(self, xp: Any, *arrays: Array) -> Array:
+        return self.report.needed(xp, arrays[: self.known], arrays[self.known :])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,6 +183,8 @@ class Alarm(HostRule):
     def _loud(self, solvers: Solvers, known: Arrays, cotangents: Arrays, quiet: Array) -> Array:
         xp = solvers.xp
         found = self.report.findings(xp, known, cotangents)
+        if self.checks.policy == "record":
+            return self._record(solvers, found, self.report.error(xp, known, cotangents), quiet)
         worst, place = [], []
         for part, allowed in found.values():
             excess = xp.where(part > allowed, part, xp.zeros_like(part))
@@ -200,28 +209,55 @@ class Alarm(HostRule):
     def _tell(self, columns: dict[str, int], worst: Sequence[Any], place: Sequence[Any]) -> None:
         """On the host, with NumPy arrays."""
         messages = []
-        for (kind, width), size, where in zip(columns.items(), worst, place, strict=True):
+        for (kind, count), size, where in zip(columns.items(), worst, place, strict=True):
             hit = size > 0
-            if not hit.any():
-                continue
-            at = int(size.argmax())
-            i, j = divmod(int(where.reshape(-1)[at]), width)
-            part = float(size.reshape(-1)[at])
-            words = {"i": i, "j": j, "size": f"{part:.1e}", "reason": self.checks.reason}
-            text = self.report.texts[kind].format(**words)
-            many = f" ({int(hit.sum())} of {hit.size} matrices)" if hit.size > 1 else ""
-            message = f"{self.checks.function}: {text}{many}"
-            finding = Finding(self.checks.function, kind, part, (i, j), int(hit.sum()), message)
-            RECORD.append(finding) if self.checks.policy == "record" else messages.append(message)
+            if hit.any():
+                at = int(size.argmax())
+                message = self._message(kind, count, float(size.flat[at]), int(where.flat[at]))
+                many = f" ({int(hit.sum())} of {hit.size} matrices)" if hit.size > 1 else ""
+                messages.append(message + many)
         if messages and self.checks.policy == "raise":
             raise DerivativeError("; ".join(messages))
         for message in messages:
             warnings.warn(message, DerivativeWarning, stacklevel=2)
 
+    def _message(self, kind: str, width: int, size: float, place: int) -> str:
+        i, j = divmod(place, width)
+        words = {"i": i, "j": j, "size": f"{size:.1e}", "reason": self.checks.reason}
+        return f"{self.checks.function}: {self.report.texts[kind].format(**words)}"
+
+    def _record(self, solvers: Solvers, found: dict, error: Array | None, quiet: Array) -> Array:
+        """Everything that was looked at goes to `RECORD`."""
+
+        def write(*arrays: Any) -> None:
+            *pairs, bound = arrays
+            for kind, part, allowed in zip(found, pairs[::2], pairs[1::2], strict=True):
+                excess = part > allowed
+                size = float(part.max(initial=0.0))
+                message = ""
+                if excess.any():
+                    flat = (part * excess).reshape(-1, *part.shape[-2:])
+                    at = int(flat.max(axis=(-1, -2)).argmax())
+                    place = int(flat[at].argmax())
+                    message = self._message(kind, part.shape[-1], size, place)
+                RECORD.append(
+                    Finding(self.checks.function, kind, size, bool(excess.any()), message)
+                )
+            size = float((bound * bound).sum() ** 0.5)
+            RECORD.append(Finding(self.checks.function, "rounding", size))
+
+        flat = [x + solvers.xp.zeros_like(part) for part, x in found.values()]
+        pairs = [
+            x
+            for (part, _), allowed in zip(found.values(), flat, strict=True)
+            for x in (part, allowed)
+        ]
+        return solvers.tell(write, quiet, *pairs, quiet if error is None else error + quiet)
+
 
 @dataclasses.dataclass(frozen=True)
 class FiniteReport(Report):
-    """Whether the gradient of a function is finite; known: the sizes of the columns of A."""
+    """Whether the gradient of a function is finite; known: numbers (..., n), finite if A is."""
 
     name = "finite"
     texts: ClassVar = {"undefined": "the derivative does not exist at this matrix: {reason}"}
@@ -295,6 +331,24 @@ def off_diagonal(xp: Any, x: Array) -> Array:
     return i[..., :, None] != i[..., None, :]
 
 
+def phases(xp: Any, turn: Array, found: Array) -> Array:
+    """Where a complex loss may depend on phases, beside what has been found already, (...)."""
+    if turn is None or not xp.isdtype(turn.dtype, "complex floating"):
+        return found
+    size = xp.max(xp.max(xp.abs(turn), axis=-1), axis=-1)
+    phase = xp.max(xp.abs(xp.imag(xp.linalg.diagonal(turn))), axis=-1)
+    return found | (phase > rounding(xp, size, turn.shape[-1]) * size)
+
+
+def neighbours(xp: Any, w: Array, size: int) -> Array:
+    """Whether two of the ascending values w (..., n) are in one cluster, (...)."""
+    if w.shape[-1] < 2:
+        return xp.sum(w, axis=-1) != xp.sum(w, axis=-1)
+    gap = xp.min(w[..., 1:] - w[..., :-1], axis=-1)
+    largest = xp.maximum(-w[..., 0], w[..., -1])
+    return gap <= width(xp, w, size) * largest
+
+
 def any_pair(xp: Any, pairs: Array) -> Array:
     """Whether there is a pair of different values on a mask (..., n, n), (...)."""
     one = xp.astype(pairs & off_diagonal(xp, xp.astype(pairs, xp.float32)), xp.float32)
@@ -328,3 +382,28 @@ def turned(solvers: Solvers, frame: Array, same: Array, seed: float) -> Array:
     s = xp.where(inside, skew(xp, xp.astype(s, frame.dtype)), xp.zeros_like(s[..., :1, :1]))
     one = xp.astype(xp.astype(row == column, i.dtype), frame.dtype)
     return frame @ solvers.solve(one + s, one - s)
+
+
+def rounding_unit(xp: Any, w: Array) -> Array:
+    """eps |A|, (..., 1, 1)."""
+    return float(xp.finfo(real(xp, w).dtype).eps) * xp.max(xp.abs(w), axis=-1)[..., None, None]
+
+
+def value_error(xp: Any, g: Array) -> Array:
+    """sqrt(n) eps |g|: of the part V diag(g) V^H of a gradient."""
+    eps = float(xp.finfo(real(xp, g).dtype).eps)
+    return g.shape[-1] ** 0.5 * eps * xp.sqrt(xp.sum(xp.abs(g) ** 2, axis=-1))
+
+
+def turn_error(xp: Any, gap: Array, z: Array, width: Array) -> Array:
+    """| G o (dZ + width G o |Z|) | + sqrt(n) eps |G o Z|: of the part V (G o Z) V^H.
+
+    G are the reciprocal gaps, each gap known to the width, and dZ the rounding of Z, a
+    product of n terms.
+    """
+    gap, size = xp.abs(gap), xp.abs(z)
+    eps = z.shape[-1] ** 0.5 * float(xp.finfo(size.dtype).eps)
+    column = xp.sqrt(xp.sum(size * size, axis=-2))[..., None, :]
+    row = xp.sqrt(xp.sum(size * size, axis=-1))[..., :, None]
+    dz = eps * (row + column) / 2
+    return (norm(xp, gap * (dz + width * gap * size)) + eps * norm(xp, gap * size))[..., 0, 0]

@@ -97,6 +97,10 @@ class Ops(Protocol):
         """The outputs of a rule."""
         ...
 
+    def rules_out(self, test: Any, *arrays: Array) -> bool:
+        """Whether test(xp, *arrays) is known to hold nowhere; arrays may be None."""
+        ...
+
     def solve(
         self,
         equation: LinearEquation,

@@ -27,6 +27,7 @@ from typing import Any
 
 from .operator_integral import DataGradient, OperatorIntegral, conjugate
 from .pieces import adjoint, diagonal_matrix, filled, herm, like, poison, real, skew, total
+from .reports import Checks, FiniteReport, Watch
 from .rule import Array, Arrays, Rule, Solvers
 from .symbols import Symbol
 
@@ -64,6 +65,11 @@ class SingularFrame(Rule):
     """
 
     wide: bool = False
+    checks: Checks | None = None
+
+    @property
+    def _watch(self) -> Watch | None:
+        return Watch(FiniteReport(), self.checks, 1) if self.checks else None
 
     def values(self, solvers: Solvers, a: Array) -> Array:
         given = adjoint(solvers.xp, a) if self.wide else a
@@ -92,6 +98,8 @@ class SingularFrame(Rule):
         s, u, v, _, *k = outputs
         (da,) = tangents
         xp = ops.xp
+        if self._watch:
+            (da,) = ops.call(self._watch, s, da)
         u, v = ops.constant(u), ops.constant(v)
         y = da @ v
         dc = adjoint(xp, u) @ y
@@ -99,14 +107,15 @@ class SingularFrame(Rule):
         return xp.zeros_like(s), xp.zeros_like(u), xp.zeros_like(v), dc, *dk
 
     def vjp(self, ops, inputs, outputs, cotangents, wanted):
-        _, u, v, c, *k = outputs
+        s, u, v, c, *k = outputs
         gc, gk = cotangents[3], (cotangents[4] if k else None)
         xp = ops.xp
         u, v = ops.constant(u), ops.constant(v)
         if gk is not None:
             gc = total(gc, -(adjoint(xp, u) @ gk))
         inner = u @ (xp.zeros_like(c) if gc is None else gc)
-        return (total(inner, gk) @ adjoint(xp, v),)
+        ga = total(inner, gk) @ adjoint(xp, v)
+        return self._watch.seen(ops, (s,), (ga,)) if self._watch else (ga,)
 
 
 @dataclasses.dataclass(frozen=True)

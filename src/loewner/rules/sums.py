@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 from .hermitian import HermitianFrame
 from .operator_integral import DataGradient
 from .pieces import conj, diagonal_matrix, like, positions, real, same_cluster, tolerance, total
-from .reports import Checks, Report, Watch
+from .reports import Checks, FiniteReport, Report, Watch
 from .rule import Array, Arrays, Rule
 from .singular import SingularFrame, extended
 from .symbols import Cut, Jet, Monomial, Power, Symbol
@@ -204,8 +204,13 @@ class SpectralSum(Rule):
     """
 
     frame: Frame
+    checks: Checks | None = None
     needs_inputs = True
     linear = True
+
+    @property
+    def _watch(self) -> Watch | None:
+        return Watch(FiniteReport(), self.checks, 1) if self.checks else None
 
     def evaluate(self, solvers, inputs, outputs=None):
         n = inputs[1].shape[-1] * self.frame.copies
@@ -220,6 +225,8 @@ class SpectralSum(Rule):
         da, ddata = tangents[0], tangents[-2]
         xp, terms = ops.xp, []
         if da is not None:
+            if self._watch:
+                (da,) = ops.call(self._watch, values, da)
             slope = self._slope(ops, parts, data, reach)
             # tr(f'(A) dA), where f may be complex; Re tr(X^H dA)
             hermitian = isinstance(self.frame, HermitianFrame)
@@ -232,13 +239,15 @@ class SpectralSum(Rule):
         return (like(xp, total(*terms), outputs[0]),)
 
     def vjp(self, ops, inputs, outputs, cotangents, wanted):
-        a, _, *parts, data, reach = inputs
+        a, values, *parts, data, reach = inputs
         (g,) = cotangents
         xp = ops.xp
         ga = gdata = None
         if wanted[0]:
             slope = self._slope(ops, parts, conj(xp, data), reach)
             ga = like(xp, xp.astype(g, slope.dtype)[..., None, None] * slope, a)
+            if self._watch:
+                (ga,) = self._watch.seen(ops, (values,), (ga,))
         if wanted[-2]:
             b = self.frame.operator(xp, tuple(parts))
             each = g[..., None] + xp.zeros_like(xp.linalg.diagonal(b[0]))

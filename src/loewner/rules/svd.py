@@ -36,6 +36,7 @@ from .pieces import (
     diagonal_matrix,
     herm,
     parted,
+    reciprocal_gap,
     same_cluster,
     skew,
     tolerance,
@@ -45,13 +46,17 @@ from .reports import (
     Checks,
     Report,
     Watch,
-    any_pair,
+    neighbours,
     norm,
     off_diagonal,
+    phases,
     relative,
     rounding,
+    rounding_unit,
     spread,
+    turn_error,
     turned,
+    value_error,
 )
 from .rule import Array, Ops, Rule
 from .sylvester import CoupledSylvester
@@ -97,19 +102,19 @@ class SvdReport(Report):
         return same[..., :-1, :-1], same[..., -1, :-1]
 
     def needed(self, xp, known, cotangents):
-        same, zero = self.masks(xp, known[0])
-        turn = next((g for g in cotangents[1:] if g is not None), known[0])
-        found = any_pair(xp, same) | (xp.sum(xp.astype(zero, known[0].dtype), axis=-1) > 0)
-        if xp.isdtype(turn.dtype, "complex floating") or len(known) > 1:
-            found = found | True
-        return found
+        s = known[0]
+        found = neighbours(xp, -s, self.m) | xp.any(s <= tolerance(xp, s, self.m), axis=-1)
+        if len(known) > 1 and any(g is not None for g in cotangents[1:]):
+            return found | True
+        turns = [g for g in cotangents[1:3] if g is not None]
+        return phases(xp, total(*turns), found)
 
     def findings(self, xp, known, cotangents):
         gs, left, right, *rest = cotangents
         s = known[0]
         same, zero = self.masks(xp, s)
         found = {}
-        if left is not None or right is not None:
+        if any(g is not None for g in cotangents[1:]):
             found |= self._gauge(xp, known, left, right, same, zero, *rest)
         if gs is not None:
             pair = zero[..., :, None] & zero[..., None, :]
@@ -120,9 +125,32 @@ class SvdReport(Report):
             found["zero"] = part[..., :, None], allowed[..., :, None]
         return found
 
+    def error(self, xp, known, cotangents):
+        gs, left, right, *rest = cotangents
+        s = known[0]
+        same, zero = self.masks(xp, s)
+        terms = [] if gs is None else [value_error(xp, gs)]
+        if left is not None or right is not None:
+            none = xp.zeros_like(right if left is None else left)
+            left, right = (none if g is None else g for g in (left, right))
+            x, y = skew(xp, left), skew(xp, right)
+            pair = zero[..., :, None] & zero[..., None, :]
+            width = 2 * s.shape[-1] ** 0.5 * rounding_unit(xp, s)
+            terms.append(turn_error(xp, reciprocal_gap(xp, s, s, same), x + y, width))
+            terms.append(turn_error(xp, reciprocal_gap(xp, -s, s, pair), x - y, width))
+            if rest:
+                origin = xp.zeros_like(xp.sum(s, axis=-1, keepdims=True))
+                inverse = reciprocal_gap(xp, origin, s, zero[..., None, :])
+                terms.append(turn_error(xp, inverse, rest[0], width))
+        return total(*terms)
+
     def _gauge(self, xp, known, left, right, same, zero, outer=None, null=None):
+        if left is None and right is None:  # then there is a null frame
+            left = xp.zeros_like(adjoint(xp, known[1]) @ known[1])
         none = xp.zeros_like(right if left is None else left)
         left, right = (none if g is None else g for g in (left, right))
+        if null is not None and outer is None:
+            outer = xp.zeros_like(known[1])
         size = norm(xp, left if outer is None else outer) + norm(xp, right)
         x, y = skew(xp, left), skew(xp, right)
         pair = zero[..., :, None] & zero[..., None, :]
@@ -236,7 +264,7 @@ class Svd(Rule):
         none = xp.zeros_like(p)
         db = xp.where(same, (p + ph) / 2, none) + xp.where(both_zero, (p - ph) / 2, none)
         known = (s,) if null is None else (s, u, null)
-        watch = self._watch(*y.shape[-2:], len(known))
+        watch = self._watch(y.shape[-2], y.shape[-1], len(known))
         if c is None:
             left, right = ops.solve(CoupledSylvester(tall=False), (same, zero), (b,), (p, ph))
             if watch:

@@ -1,0 +1,349 @@
+"""What is not determined is reported, and nothing else is."""
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from bench import FRAMEWORKS
+
+import loewner as lw
+
+NUMPY, JAX, TORCH, AUTOGRAD = FRAMEWORKS
+Q = np.eye(4) - 0.5 * np.ones((4, 4))
+"""Orthogonal, with dyadic entries: products with it are exact."""
+PAIR = Q @ np.diag([1.0, 1.0, 2.0, 3.0]) @ Q
+SIMPLE = Q @ np.diag([1.0, 2.0, 3.0, 5.0]) @ Q
+C = np.arange(16.0).reshape(4, 4) % 7 - 2
+
+
+def tall(*values):
+    q = np.eye(6) - np.ones((6, 6)) / 3
+    return q[:, :4] @ np.diag(values) @ Q
+
+
+def first_of_a_pair(fw, a):
+    return lw.eigh(a).eigenvalues[0]
+
+
+def by_hand(fw, a):
+    w, v = lw.eigh(a)
+    return (fw.array(C) * ((v * fw.functions.exp(w)) @ v.T)).sum()
+
+
+def basis(fw, a):
+    return (fw.array(C[:, 0]) * lw.eigh(a).eigenvectors[:, 0]).sum() ** 2
+
+
+def pair_of_singular_values(fw, a):
+    return lw.svd(a, full_matrices=False).S[0]
+
+
+def null_vector(fw, a):
+    return (fw.array(np.arange(6.0) ** 2) * lw.svd(a).U[:, 5]).sum() ** 2
+
+
+def zero_singular_value(fw, a):
+    return lw.svdvals(a)[3]
+
+
+def pair_of_general(fw, a):
+    return fw.real(lw.eigvals(a)[0])
+
+
+def definite_pair(fw, a):
+    return lw.eigh(a, fw.array(np.diag([1.0, 2.0, 1.0, 3.0]) @ np.eye(4))).eigenvectors[1, 0] ** 2
+
+
+ILL_POSED = {
+    "one value of a pair": (first_of_a_pair, PAIR, "eigh: eigenvalues 0 and 1 coincide"),
+    "a function by hand": (by_hand, PAIR, "compose f.A. with lw.funm"),
+    "a basis": (basis, PAIR, "depends on the basis"),
+    "a pair of singular values": (
+        pair_of_singular_values,
+        tall(3.0, 3.0, 2.0, 1.0),
+        "svd: singular values 0 and 1 coincide",
+    ),
+    "a null vector": (null_vector, tall(4.0, 3.0, 2.0, 1.0), "basis of a null space"),
+    "a zero singular value": (
+        zero_singular_value,
+        tall(3.0, 2.0, 1.0, 0.0),
+        "svdvals: singular value 3 is zero",
+    ),
+    "one value of a general pair": (
+        pair_of_general,
+        np.triu(np.ones((4, 4)), 3) + np.diag([1.0, 1.0, 2.0, 3.0]),
+        "eigvals: eigenvalues",
+    ),
+}
+
+
+def gradient(fw, loss, a):
+    return fw.grad(lambda a: loss(fw, a), (a,))[0]
+
+
+@pytest.mark.parametrize("case", ILL_POSED)
+@pytest.mark.parametrize("fw", FRAMEWORKS, ids=lambda fw: fw.name)
+def test_what_is_not_determined_is_reported(fw, case):
+    loss, a, words = ILL_POSED[case]
+    with lw.checks("warn", strict=True), pytest.warns(lw.DerivativeWarning, match=words):
+        plain = gradient(fw, loss, a)
+    assert np.isfinite(plain).all()
+    with lw.checks("nan", strict=True):
+        assert np.isnan(gradient(fw, loss, a)).any()
+    with lw.checks("raise", strict=True), pytest.raises(Exception, match=words):
+        gradient(fw, loss, a)
+    with lw.checks("off"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gradient(fw, loss, a)
+
+
+@pytest.mark.parametrize("fw", FRAMEWORKS, ids=lambda fw: fw.name)
+def test_phases_are_reported_unless_they_are_fixed(fw):
+    a = SIMPLE + 1j * (np.tri(4) - np.tri(4).T)
+
+    def loss(a):
+        return fw.real((fw.array(C[0] + 0j) * lw.eigh(a).eigenvectors[:, 2]).sum())
+
+    def fixed(a):
+        v = lw.fix_phase(lw.eigh(a)).eigenvectors
+        return fw.real((fw.array(C[0] + 0j) * v[:, 2]).sum())
+
+    with pytest.warns(lw.DerivativeWarning, match="phase of eigenvector 2"):
+        fw.grad(loss, (a,))
+    with lw.checks("raise"):
+        fw.grad(fixed, (a,))
+
+
+def test_the_policy_is_an_argument_of_each_function_too():
+    with pytest.raises(lw.DerivativeError, match="eigvalsh"):
+        lw.vjp(lambda a: lw.eigvalsh(a, checks="raise")[0], PAIR)[1](np.array(1.0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lw.vjp(lambda a: lw.eigvalsh(a, checks="off")[0], PAIR)[1](np.array(1.0))
+    with pytest.raises(ValueError, match="policy must be one of"):
+        lw.eigvalsh(PAIR, checks="loud")
+    with pytest.raises(ValueError, match="policy must be one of"):
+        lw.set_checks("never")
+    lw.set_checks("nan")
+    try:
+        assert np.isnan(lw.vjp(lambda a: lw.eigvalsh(a)[0], PAIR)[1](np.array(1.0))[0]).any()
+    finally:
+        lw.set_checks("warn")
+
+
+def test_only_the_matrices_concerned_are_nan():
+    stack = np.stack([SIMPLE, PAIR, SIMPLE])
+    for fw in FRAMEWORKS:
+        with lw.checks("nan"):
+            g = fw.grad(lambda a: lw.eigvalsh(a)[:, 0].sum(), (stack,))[0]
+        assert np.isnan(g).all(axis=(1, 2)).tolist() == [False, True, False], fw.name
+        assert np.isfinite(g[[0, 2]]).all()
+
+
+def test_a_stack_is_reported_once_with_its_number_of_matrices():
+    stack = np.stack([PAIR, SIMPLE, PAIR])
+    with pytest.warns(lw.DerivativeWarning, match="2 of 3 matrices") as found:
+        lw.vjp(lambda a: lw.eigvalsh(a)[:, 0].sum(), stack)[1](np.array(1.0))
+    assert len(found) == 1
+
+
+MESH = jax.make_mesh((1,), ("x",))
+JAX_TRANSFORMS = {
+    "jit": lambda f, a: jax.jit(jax.grad(f))(a),
+    "vmap of grad": lambda f, a: jax.jit(jax.vmap(jax.grad(f)))(jnp.stack([a, a])),
+    "grad of vmap": lambda f, a: jax.grad(lambda s: jax.vmap(f)(s).sum())(jnp.stack([a, a])),
+    "scan": lambda f, a: jax.jit(
+        jax.grad(lambda a: jax.lax.scan(lambda c, _: (c + f(a), 0.0), 0.0, None, length=2)[0])
+    )(a),
+    "remat": lambda f, a: jax.jit(jax.grad(jax.checkpoint(f)))(a),
+    "cond": lambda f, a: jax.grad(lambda a: jax.lax.cond(a[0, 0] > -9, f, jnp.trace, a))(a),
+    "hessian": lambda f, a: jax.hessian(f)(a),
+    "reverse over reverse": lambda f, a: jax.grad(lambda a: jax.grad(f)(a)[0, 1])(a),
+    "pmap": lambda f, a: jax.pmap(jax.grad(f))(a[None]),
+    "shard_map": lambda f, a: jax.shard_map(
+        jax.vmap(jax.grad(f)),
+        mesh=MESH,
+        in_specs=jax.P("x"),
+        out_specs=jax.P("x"),
+    )(jax.device_put(jnp.stack([a, a]), jax.NamedSharding(MESH, jax.P("x")))),
+}
+
+
+@pytest.mark.parametrize("transform", JAX_TRANSFORMS)
+def test_reports_survive_the_transforms_of_jax(transform):
+    apply, a = JAX_TRANSFORMS[transform], jnp.asarray(PAIR)
+    with lw.checks("warn", strict=True), pytest.warns(lw.DerivativeWarning, match="0 and 1"):
+        jax.block_until_ready(apply(lambda a: by_hand(JAX, a), a))
+    with lw.checks("raise"), warnings.catch_warnings():
+        warnings.simplefilter("error", lw.DerivativeWarning)
+        jax.block_until_ready(apply(lambda a: lw.expm(a, hermitian=True).sum(), a))
+
+
+TORCH_TRANSFORMS = {
+    "backward": lambda f, a: f(a.requires_grad_()).backward(),
+    "func.grad": lambda f, a: torch.func.grad(f)(a),
+    "vmap of grad": lambda f, a: torch.func.vmap(torch.func.grad(f))(torch.stack([a, a])),
+    "grad of vmap": lambda f, a: torch.func.grad(lambda s: torch.func.vmap(f)(s).sum())(
+        torch.stack([a, a])
+    ),
+    "hessian": lambda f, a: torch.func.hessian(f)(a),
+    "double backward": torch.autograd.functional.hessian,
+    "checkpoint": lambda f, a: torch.utils.checkpoint.checkpoint(
+        f, a.requires_grad_(), use_reentrant=False
+    ).backward(),
+    "compile": lambda f, a: torch.compile(f, fullgraph=True, backend="aot_eager")(
+        a.requires_grad_()
+    ).backward(),
+}
+
+
+@pytest.mark.parametrize("transform", TORCH_TRANSFORMS)
+def test_reports_survive_the_transforms_of_pytorch(transform):
+    apply = TORCH_TRANSFORMS[transform]
+    with lw.checks("warn", strict=True), pytest.warns(lw.DerivativeWarning, match="0 and 1"):
+        apply(lambda a: by_hand(TORCH, a), torch.tensor(PAIR))
+    with lw.checks("raise"), warnings.catch_warnings():
+        warnings.simplefilter("error", lw.DerivativeWarning)
+        apply(lambda a: lw.expm(a, hermitian=True).sum(), torch.tensor(PAIR))
+
+
+def test_second_derivatives_are_reported_where_the_first_are_determined():
+    def squares(a):
+        return (lw.eigvalsh(a) ** 2).sum()
+
+    with lw.checks("raise", strict=True):
+        g = lw.vjp(squares, PAIR)[1](np.array(1.0))[0]
+        assert np.abs(g - 2 * PAIR).max() < 1e-14
+        along = lambda a: lw.jvp(squares, (a,), (C + C.T,))[1]  # noqa: E731
+        pullback = lw.vjp(along, PAIR)[1]
+        with pytest.raises(lw.DerivativeError, match="0 and 1 coincide"):
+            pullback(np.array(1.0))
+        # determined, and right: the same through a function of the matrix
+        smooth = lambda a: lw.spectral_sum(a, lambda x: x * x)  # noqa: E731
+        along = lambda a: lw.jvp(smooth, (a,), (C + C.T,))[1]  # noqa: E731
+        assert np.abs(lw.vjp(along, PAIR)[1](np.array(1.0))[0] - 2 * (C + C.T)).max() < 1e-13
+
+
+def test_strict_sees_what_the_frame_of_a_diagonal_matrix_hides():
+    # V = I and a constant diagonal of C: the cotangents of the values are equal
+    c = np.ones((3, 3))
+
+    def loss(a):
+        w, v = lw.eigh(a)
+        return (c * ((v * np.exp(w)) @ v.T)).sum()
+
+    with lw.checks("raise"):
+        wrong = lw.vjp(loss, np.eye(3))[1](np.array(1.0))[0]
+    assert np.abs(wrong - np.e * c).max() > 1  # off the diagonal
+    with lw.checks("raise", strict=True), pytest.raises(lw.DerivativeError):
+        lw.vjp(loss, np.eye(3))[1](np.array(1.0))
+
+
+def test_off_leaves_no_trace_in_a_compiled_program():
+    f = lambda a: (lw.eigh(a).eigenvectors[:, :2] ** 2).sum()  # noqa: E731
+
+    def program():
+        return jax.jit(jax.grad(f)).lower(jnp.asarray(PAIR)).as_text()
+
+    with lw.checks("off"):
+        assert "callback" not in program()
+    with lw.checks("nan"):
+        assert "callback" not in program()
+    with lw.checks("warn"):
+        assert "callback" in program()
+
+
+FUNCTIONS = {
+    "logm": (lambda lw, a: lw.logm(a, hermitian=True), np.diag([1.0, 1.0, 0.0])),
+    "sqrtm": (lambda lw, a: lw.sqrtm(a, hermitian=True), np.diag([1.0, 1.0, 0.0])),
+    "sqrtm of rounding": (lambda lw, a: lw.sqrtm(a, hermitian=True), np.diag([1.0, 1.0, 1e-17])),
+    "general logm": (lambda lw, a: lw.logm(a), np.diag([1.0, 2.0, 0.0])),
+    "low_rank": (lambda lw, a: lw.low_rank(a, 1), np.diag([2.0, 2.0, 1.0])),
+    "spectral_projector": (
+        lambda lw, a: lw.spectral_projector(a, 2),
+        np.diag([1.0, 2.0, 2.0]),
+    ),
+    "polar": (lambda lw, a: lw.polar(a).unitary, np.diag([1.0, 0.0, 0.0])),
+    "nearest_rotation": (lambda lw, a: lw.nearest_rotation(a), np.diag([1.0, 1.0, -1.0])),
+    "sum_largest": (lambda lw, a: lw.sum_largest(a, 1), np.diag([1.0, 2.0, 2.0])),
+    "matrix_norm": (lambda lw, a: lw.matrix_norm(a, "nuc"), np.diag([1.0, 2.0, 0.0])),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("fw", FRAMEWORKS, ids=lambda fw: fw.name)
+def test_functions_report_where_they_have_no_derivative(fw, name):
+    function, a = FUNCTIONS[name]
+    weight = fw.array(C[:3, :3])
+
+    def loss(a):
+        x = fw.real(function(lw, a))
+        return (weight * x).sum() if x.ndim else x
+
+    with pytest.warns(lw.DerivativeWarning, match=name.split()[-1] if " " not in name else ": "):
+        fw.grad(loss, (a,))
+    with lw.checks("raise"):
+        fw.grad(loss, (a + np.diag([0.5, 1.25, 3.5]),))
+
+
+def test_a_certificate_says_what_is_determined_in_every_framework():
+    for fw in FRAMEWORKS:
+        a = fw.array(PAIR) if fw is not TORCH else torch.tensor(PAIR)
+        good = lw.certify(lambda a, fw=fw: lw.expm(a, hermitian=True).sum(), a)
+        assert good.determined, fw.name
+        assert "determined" in good.verdict
+        bad = lw.certify(lambda a, fw=fw: by_hand(fw, a), a)
+        assert not bad.determined
+        assert bad.unresolved > 1e-3
+        assert bad.gauge < 1e-12
+        assert "compose f(A) with lw.funm" in str(bad)
+        with pytest.raises(AssertionError, match="basis"):
+            lw.assert_gauge_invariant(lambda a, fw=fw: basis(fw, a), a)
+        lw.assert_gauge_invariant(lambda a, fw=fw: by_hand(fw, a), a)
+    assert "nothing to judge" in lw.certify(lambda a: a.sum(), PAIR).verdict
+
+
+@pytest.mark.parametrize("kind", ["eigh", "svd", "eig"])
+def test_the_rounding_error_of_single_precision_is_below_the_bound_of_the_certificate(kind):
+    rng = np.random.default_rng(0)
+    ratios = []
+    for gap in (1e-1, 1e-2, 1e-3):
+        for n in (4, 8, 16):
+            q = np.linalg.qr(rng.standard_normal((n, n)))[0]
+            w = np.arange(n) + 1.0
+            w[1] = w[0] + gap
+            if kind == "eigh":
+                a = (q * w) @ q.T
+                a = a + a.T
+            elif kind == "svd":
+                a = (q * w) @ np.linalg.qr(rng.standard_normal((n, n)))[0]
+            else:
+                x = q @ np.diag(rng.uniform(1, 2, n)) @ np.linalg.qr(rng.standard_normal((n, n)))[0]
+                a = x @ np.diag(w) @ np.linalg.inv(x)
+            a, c = a.astype(np.float32), rng.standard_normal((n, n)).astype(np.float32)
+
+            first = int(np.argmin(lw.eig(a, left=True).eigenvalues.real))
+
+            def loss(a, c=c, first=first):
+                if kind == "eigh":
+                    v = lw.eigh(a).eigenvectors[:, :1]
+                elif kind == "svd":
+                    v = lw.svd(a).U[:, -1:]
+                else:
+                    v = lw.eig(a).eigenvectors[:, first : first + 1]
+                    return (c * np.real(v @ np.conj(v).T)).sum()
+                return (c * (v @ v.T)).sum()
+
+            found = lw.certify(loss, a)
+            assert found.determined
+            wide = a.astype(np.float64)
+            first = int(np.argmin(lw.eig(wide, left=True).eigenvalues.real))
+            true = lw.vjp(lambda a, i=first: loss(a, first=i), a.astype(np.float64))[1](
+                np.array(1.0)
+            )[0]
+            ratios.append(np.linalg.norm(found.gradient - true) / found.error)
+    assert max(ratios) < 1
+    assert max(ratios) > 1e-3
