@@ -293,25 +293,27 @@ class GeneralFunction(Rule):
     def evaluate(self, solvers, inputs, outputs=None):
         return (_derivative(solvers, self.function, inputs),)
 
-    def _watch(self, ops, a):
-        """The rule that reports on gradients, and what it has to know of A."""
-        sizes = ops.xp.sum(ops.xp.abs(ops.constant(a)), axis=-2)
-        return Watch(FiniteReport(), self.checks, 1), sizes
+    @property
+    def _watch(self) -> Watch | None:
+        return Watch(FiniteReport(), self.checks, 1) if self.checks else None
 
     def jvp(self, ops, inputs, outputs, tangents):
         (da,) = tangents
-        if self.checks:
-            watch, sizes = self._watch(ops, *inputs)
-            (da,) = ops.call(watch, sizes, da)
+        if self._watch:
+            (da,) = ops.call(self._watch, _sizes(ops, *inputs), da)
         return ops.call(Frechet(self.function), *inputs, da)
 
     def vjp(self, ops, inputs, outputs, cotangents, wanted):
         gh = adjoint(ops.xp, cotangents[0])
         ga = adjoint(ops.xp, ops.call(Frechet(self.function), *inputs, gh)[0])
-        if self.checks:
-            watch, sizes = self._watch(ops, *inputs)
-            (ga,) = watch.seen(ops, (sizes,), (ga,))
+        if self._watch:
+            (ga,) = self._watch.seen(ops, (_sizes(ops, *inputs),), (ga,))
         return (ga,)
+
+
+def _sizes(ops: Ops, a: Array) -> Array:
+    """The sums of the columns of |A|, (..., n)."""
+    return ops.xp.sum(ops.xp.abs(ops.constant(a)), axis=-2)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -124,7 +124,7 @@ class Watch(Rule):
     def seen(self, ops: Ops, known: Arrays, cotangents: Sequence[Array]) -> Arrays:
         """The cotangents, reported on; NaN if that is the policy."""
         present = [i for i, g in enumerate(cotangents) if g is not None]
-        if not present:
+        if not present or any(0 in x.shape for x in (*known, cotangents[present[0]])):
             return tuple(cotangents)
         if self.checks.policy != "record" and ops.rules_out(self._needed, *known, *cotangents):
             return tuple(cotangents)
