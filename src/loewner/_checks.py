@@ -10,13 +10,13 @@ from typing import Any, TypeVar, cast
 from .rules.reports import POLICIES, Checks
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_Setting = tuple[str, bool]
+_Setting = tuple[str, int]
 
-_setting: list[_Setting] = [("warn", False)]
+_setting: list[_Setting] = [("warn", 0)]
 """The one in force, for all threads. A plain list, through which torch.compile can see."""
 
 
-def set_checks(policy: str, strict: bool = False) -> None:
+def set_checks(policy: str, strict: bool | int = False) -> None:
     """Say what happens, from now on, when a derivative is not determined.
 
     Parameters
@@ -25,11 +25,12 @@ def set_checks(policy: str, strict: bool = False) -> None:
         "warn", the default, issues a `DerivativeWarning`, "raise" raises `DerivativeError`
         in the backward pass, "nan" makes the derivative NaN, for the matrices of a stack
         that are concerned alone, and "off" computes nothing.
-    strict : bool, default False
+    strict : bool or int, default False
         Whether eigenvectors and singular vectors of exactly repeated values are turned by a
         fixed pseudo-random unitary matrix before they are returned. It is as good a basis,
         and one that hides nothing: in the frame that LAPACK returns for a diagonal matrix,
-        a loss may look as if it did not depend on the basis of a cluster.
+        a loss may look as if it did not depend on the basis of a cluster. Another number
+        takes another matrix.
 
     Notes
     -----
@@ -60,7 +61,7 @@ def set_checks(policy: str, strict: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def checks(policy: str, strict: bool = False) -> Iterator[None]:
+def checks(policy: str, strict: bool | int = False) -> Iterator[None]:
     """`set_checks` for the functions called inside a ``with`` block, in all threads.
 
     Parameters
@@ -132,8 +133,8 @@ def reported(function: _F) -> _F:
 _under = checks
 
 
-def _checked(policy: str, strict: bool) -> _Setting:
+def _checked(policy: str, strict: bool | int) -> _Setting:
     if policy not in POLICIES:
         public = ", ".join(repr(p) for p in POLICIES[:-1])
         raise ValueError(f"checks: the policy must be one of {public}, not {policy!r}")
-    return policy, bool(strict)
+    return policy, int(strict)

@@ -154,9 +154,9 @@ class Eig(Rule):
         norm = xp.sqrt(xp.sum(xp.sum(xp.abs(a) ** 2, axis=-1), axis=-1))[..., None]
         if self.checks and self.checks.strict:
             same = _same(xp, w, xp.zeros_like(norm) + 1, norm)
-            v = turned(solvers, v, same, 1.0)
+            v = turned(solvers, v, same, self.checks.strict)
             v = v / xp.sqrt(xp.sum(xp.abs(v) ** 2, axis=-2))[..., None, :]
-            y = None if y is None else turned(solvers, y, same, 1.0)
+            y = None if y is None else turned(solvers, y, same, self.checks.strict)
         if outputs == 2:
             return w * scale, v
         if y is None:

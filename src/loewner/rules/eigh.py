@@ -112,7 +112,7 @@ class Eigh(Rule):
         xp = solvers.xp
         w, v = solvers.eigh(a, self.lower)
         if self.checks and self.checks.strict:
-            v = turned(solvers, v, HermitianReport().same(xp, (w,)), 1.0)
+            v = turned(solvers, v, HermitianReport().same(xp, (w,)), self.checks.strict)
         if self.split:
             w = parted(xp, w)
         if outputs == 2:

@@ -82,7 +82,7 @@ class GeneralizedEigh(Rule):
         length = xp.sum(xp.abs(v) ** 2, axis=-2)
         v = v * units[..., :, None]
         if self.checks and self.checks.strict:
-            v = turned(solvers, v, _same(xp, w, length), 1.0)
+            v = turned(solvers, v, _same(xp, w, length), self.checks.strict)
         if self.split:
             w = parted(xp, w)
         return (w, v, diagonal_matrix(xp, w, v.dtype), length)[:outputs]

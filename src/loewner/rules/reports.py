@@ -44,7 +44,8 @@ class Checks:
 
     policy: str
     function: str
-    strict: bool = False
+    strict: int = 0
+    """Which pseudo-random matrix turns the bases of clusters; 0 for none."""
     reason: str = ""
     """Why the derivative of the function may not exist."""
 
@@ -168,7 +169,7 @@ class Alarm(HostRule):
 
     def spelled(self):
         report, checks = self.report, self.checks
-        words = [checks.policy, checks.function, f"{int(checks.strict)}", checks.reason]
+        words = [checks.policy, checks.function, f"{checks.strict}", checks.reason]
         words.append(f"{self.known}")
         words += [f"{self.count}", " ".join([f"{i}" for i in self.present]), report.name]
         return "Alarm:" + ";".join([*words, *[f"{x}" for x in report.shape]])
@@ -177,7 +178,7 @@ class Alarm(HostRule):
     def read(cls, text):
         policy, function, strict, reason, known, count, present, name, *shape = text.split(";")
         report = Report.kinds[name](*(int(x) for x in shape))
-        checks = Checks(policy, function, bool(int(strict)), reason)
+        checks = Checks(policy, function, int(strict), reason)
         return cls(report, checks, int(known), tuple(map(int, present.split())), int(count))
 
     def _loud(self, solvers: Solvers, known: Arrays, cotangents: Arrays, quiet: Array) -> Array:
@@ -366,7 +367,7 @@ def gauge(xp: Any, turn: Array, same: Array, size: Array) -> dict[str, tuple[Arr
     return found
 
 
-def turned(solvers: Solvers, frame: Array, same: Array, seed: float) -> Array:
+def turned(solvers: Solvers, frame: Array, same: Array, seed: int) -> Array:
     """The columns of a frame, those of each cluster turned by a pseudo-random unitary matrix.
 
     The Cayley transform (1 - S)(1 + S)^-1 of a skew S on the clusters: unitary, and exactly

@@ -208,7 +208,7 @@ class Svd(Rule):
         u, s, vh = solvers.svd(given, self.full)
         u, v = (adjoint(xp, vh), u) if self.wide else (u, adjoint(xp, vh))
         if self.checks and self.checks.strict:
-            u, v = self._turned(solvers, s, u, v)
+            u, v = self._turned(solvers, s, u, v, 3 * self.checks.strict)
         if self.split:
             s = parted(xp, s, origin=True)
         frames = (u[..., :, :n], v, u[..., :, n:]) if self.full and m > n else (u, v)
@@ -227,20 +227,20 @@ class Svd(Rule):
         b = rest.pop(0)
         return s, u, v, null, b, (rest[0] if tall else None)
 
-    def _turned(self, solvers, s, u, v):
+    def _turned(self, solvers, s, u, v, seed):
         """U and V turned inside the clusters: together, and on that of zero each by itself."""
         xp, (m, n) = solvers.xp, (u.shape[-2], v.shape[-1])
         same, zero = self._report(m, n).masks(xp, s)
         pair = zero[..., :, None] & zero[..., None, :]
-        v = turned(solvers, turned(solvers, v, same & ~pair, 1.0), pair, 2.0)
-        first = turned(solvers, u[..., :, :n], same & ~pair, 1.0)
+        v = turned(solvers, turned(solvers, v, same & ~pair, seed), pair, seed + 1)
+        first = turned(solvers, u[..., :, :n], same & ~pair, seed)
         if u.shape[-1] == n:
-            return turned(solvers, first, pair, 3.0), v
+            return turned(solvers, first, pair, seed + 2), v
         # the complement belongs to zero as well
         rest = xp.sum(xp.zeros_like(u[..., n:]), axis=-2) == 0
         zero = xp.concat([zero, rest], axis=-1)
         u = xp.concat([first, u[..., :, n:]], axis=-1)
-        return turned(solvers, u, zero[..., :, None] & zero[..., None, :], 3.0), v
+        return turned(solvers, u, zero[..., :, None] & zero[..., None, :], seed + 2), v
 
     def _report(self, m: int, n: int) -> SvdReport:
         return SvdReport(m, n, int(self.full))
