@@ -11,6 +11,7 @@ vanishing singular and eigenvalues, at every scale, in both modes and to every o
 wherever they exist and are determined by the outputs.
 """
 
+from ._certify import Certificate, assert_gauge_invariant, certify
 from ._checks import checks, set_checks
 from ._differentiate import jvp, vjp
 from ._directional import (
@@ -33,6 +34,7 @@ from ._functions import (
     spectral_sum,
     sqrtm,
 )
+from ._inspect import Inspection, inspect
 from ._norms import ky_fan_norm, matrix_norm, schatten_norm, subspace_distance, sum_largest
 from ._phase import fix_phase
 from ._points import AlignResult, align, whiten
@@ -56,16 +58,20 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AlignResult",
+    "Certificate",
     "DerivativeError",
     "DerivativeWarning",
     "EigResult",
     "EighDirectionalResult",
     "EighResult",
+    "Inspection",
     "LeftEigResult",
     "PolarResult",
     "SVDDirectionalResult",
     "SVDResult",
     "align",
+    "assert_gauge_invariant",
+    "certify",
     "checks",
     "eig",
     "eigh",
@@ -76,6 +82,7 @@ __all__ = [
     "fix_phase",
     "fractional_matrix_power",
     "funm",
+    "inspect",
     "invsqrtm",
     "jvp",
     "ky_fan_norm",
