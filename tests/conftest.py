@@ -16,5 +16,5 @@ settings.load_profile("suite")
 
 
 def pytest_configure(config):
-    if config.cache is not None:
+    if getattr(config, "cache", None) is not None:
         jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
