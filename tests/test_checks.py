@@ -347,3 +347,137 @@ def test_the_rounding_error_of_single_precision_is_below_the_bound_of_the_certif
             ratios.append(np.linalg.norm(found.gradient - true) / found.error)
     assert max(ratios) < 1
     assert max(ratios) > 1e-3
+
+
+def unitary(rng, n, dtype):
+    x = rng.standard_normal((n, n)) + 1j * rng.standard_normal((n, n))
+    return np.linalg.qr(x if np.issubdtype(dtype, np.complexfloating) else x.real)[0]
+
+
+def spectrum(rng, n):
+    kind = rng.integers(6)
+    if kind == 0:
+        return rng.standard_normal(n)
+    if kind == 1:
+        return rng.standard_normal(3)[rng.integers(0, 3, n)]
+    if kind == 2:
+        return 10.0 ** -rng.uniform(0, 12, n)
+    if kind == 3:
+        return np.abs(rng.standard_normal(n)) * (np.arange(n) >= rng.integers(1, n))
+    if kind == 4:
+        pairs = np.repeat(rng.standard_normal((n + 1) // 2), 2)[:n]
+        return pairs + 10.0 ** -rng.uniform(3, 15) * rng.standard_normal(n)
+    return np.full(n, rng.standard_normal())
+
+
+def structured(rng, n):
+    ring = np.roll(np.eye(n), 1, axis=0)
+    kind = rng.integers(5)
+    if kind == 0:
+        return sum(x * np.linalg.matrix_power(ring + ring.T, k) for k, x in enumerate([1.0, -2, 1]))
+    if kind == 1:
+        return 2 * np.eye(n) - ring - ring.T
+    if kind == 2:
+        return np.ones((n, n)) * rng.standard_normal() + np.eye(n)
+    if kind == 3:
+        return np.eye(n) * rng.standard_normal()
+    return np.diag(np.repeat([1.0, 2.0], [n // 2, n - n // 2]))
+
+
+def well_posed(rng):
+    """A loss that no phase or basis changes, and a matrix."""
+    dtype = rng.choice([np.float32, np.float64, np.complex64, np.complex128])
+    n, scale = int(rng.integers(2, 9)), 10.0 ** rng.choice([0, 0, 0, -25, 25, -12, 12])
+    eps, kind = np.finfo(dtype).eps, rng.choice(["eigh", "svd", "eig"])
+    frame = unitary(rng, n, dtype) if rng.integers(3) else np.eye(n)
+    if kind == "eigh":
+        a = (frame * spectrum(rng, n)) @ frame.conj().T if rng.integers(4) else structured(rng, n)
+        a = (a + a.conj().T) / 2
+    elif kind == "svd":
+        m = n + int(rng.integers(0, 3))
+        s = np.zeros((m, n))
+        s[:n] = np.diag(np.sort(np.abs(spectrum(rng, n)))[::-1])
+        a = unitary(rng, m, dtype) @ s @ frame
+        a = a if rng.integers(2) else a.conj().T
+    else:
+        a = unitary(rng, n, dtype) @ np.diag(rng.uniform(0.5, 2, n)) @ unitary(rng, n, dtype)
+    a = np.asarray(a * scale).astype(dtype)
+    c = rng.standard_normal((a.shape[0], a.shape[0])).astype(dtype)
+    order = int(rng.integers(4))
+    if kind == "eig":
+        size = np.abs(a).max()
+        w = lw.eig(a, left=True).eigenvalues
+        near = np.abs(w[:, None] - w).min(axis=1, initial=np.inf, where=~np.eye(n, dtype=bool))
+        assert near.min() > 0
+        if order % 2:
+            return a, lambda a: np.real((lw.eigvals(a) / size) ** 2).sum()
+        return a, lambda a: (lambda v: np.real(v * np.conj(v) * np.abs(c)).sum())(lw.eig(a)[1])
+    values = np.linalg.eigvalsh(a) if kind == "eigh" else np.linalg.svd(a, compute_uv=False)
+    size = np.abs(values).max() or 1.0
+    gaps = np.abs(np.diff(values)) / size
+    k = int(gaps.argmax()) + 1
+    if order == 0 or gaps.max() < 1e3 * (max(a.shape) + 16) * eps:
+        if kind == "eigh":
+            return a, lambda a: np.exp(lw.eigvalsh(a) / size).sum()
+        return a, lambda a: ((lw.svd(a, False).S / size) ** 4).sum()
+
+    def projector(a):
+        v = (lw.eigh(a).eigenvectors if kind == "eigh" else lw.svd(a, False).U)[:, :k]
+        return np.real(c * (v @ np.conj(v).T)).sum()
+
+    def mean(a):
+        w = lw.eigh(a).eigenvalues if kind == "eigh" else lw.svd(a, False).S
+        return (w[:k] / size).sum() ** 2 * (1 + projector(a))
+
+    return a, projector if order % 2 else mean
+
+
+@pytest.mark.parametrize(
+    "draws", [500, pytest.param(10_000, marks=pytest.mark.slow)], ids=["some", "many"]
+)
+def test_well_posed_losses_raise_no_alarm(draws):
+    rng = np.random.default_rng(draws)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # huge numbers overflow in the losses
+        for _ in range(draws):
+            a, loss = well_posed(rng)
+            with lw.checks("raise", strict=bool(rng.integers(2))):
+                value, pullback = lw.vjp(loss, a)
+                pullback(np.ones_like(value))
+
+
+@pytest.mark.parametrize(
+    "values", [[1, 1, 1, 2], [1, 1, 2, 2], [1, 1, 1, 1], [0, 0, 0, 1]], ids=str
+)
+@pytest.mark.parametrize("fw", FRAMEWORKS, ids=lambda fw: fw.name)
+def test_split_makes_functions_put_together_by_hand_right_to_1e_8(fw, values):
+    a = Q @ np.diag(np.array(values, dtype=float)) @ Q
+    x = tall(*sorted(map(float, values), reverse=True))
+    c, d = fw.array(C), fw.array(np.arange(24.0).reshape(6, 4) % 5 - 1)
+
+    def hermitian(a):
+        w, v = lw.eigh(a, split=True)
+        return (c * ((v * fw.functions.exp(w)) @ v.T)).sum()
+
+    def singular(a):
+        u, s, vh = lw.svd(a, full_matrices=False, split=True)
+        return (d * ((u * fw.functions.sin(s)) @ vh)).sum()
+
+    pairs = [
+        (a, hermitian, lambda a: (c * lw.expm(a, hermitian=True)).sum()),
+        (x, singular, lambda a: (d * lw.singular_value_map(a, fw.functions.sin)).sum()),
+    ]
+    for at, by_hand, function in pairs:
+        with lw.checks("raise", strict=True):
+            (g,), (true,) = fw.grad(by_hand, (at,)), fw.grad(function, (at,))
+        assert np.linalg.norm(g - true) <= 1e-7 * np.linalg.norm(true)
+        # and the price of it
+        difference = float(by_hand(fw.array(at))) - float(function(fw.array(at)))
+        assert 0 <= abs(difference) < 1e-6
+
+
+def test_split_values_are_apart_and_ascending_for_a_definite_pair_as_well():
+    b = np.diag([1.0, 2.0, 1.0, 4.0])
+    w = lw.eigh(b @ PAIR @ b, b @ b, split=True).eigenvalues
+    assert np.diff(w).min() > 1e-8
+    assert np.abs(w - [1, 1, 2, 3]).max() < 1e-7

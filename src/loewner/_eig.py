@@ -30,6 +30,8 @@ def eig(a: Array, left: bool = False, *, checks: str | None = None) -> EigResult
         float32, float64, complex64 or complex128; integers and booleans are promoted.
     left : bool, default False
         Whether to return left eigenvectors too.
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------
@@ -111,6 +113,8 @@ def eigvals(a: Array, *, checks: str | None = None) -> Array:
     ----------
     a : array, shape (..., n, n)
         As for `eig`.
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------

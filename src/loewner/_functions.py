@@ -147,6 +147,8 @@ def expm(a: Array, hermitian: bool = False, *, checks: str | None = None) -> Arr
     hermitian : bool
         Whether a is Hermitian; then its lower triangle is read and the exponential is taken
         of the eigenvalues.
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------
@@ -192,6 +194,8 @@ def logm(a: Array, hermitian: bool = False, *, checks: str | None = None) -> Arr
         making them complex).
     hermitian : bool
         Whether a is Hermitian (positive definite); its lower triangle is read.
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------
@@ -232,6 +236,8 @@ def sqrtm(a: Array, hermitian: bool = False, *, checks: str | None = None) -> Ar
         where that does not exist, and for singular matrices that are not declared Hermitian.
     hermitian : bool
         Whether a is Hermitian (positive semidefinite); its lower triangle is read.
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------
@@ -272,6 +278,8 @@ def invsqrtm(a: Array, hermitian: bool = False, *, checks: str | None = None) ->
     ----------
     a, hermitian
         As for `sqrtm`; a nonsingular.
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------
@@ -313,6 +321,8 @@ def fractional_matrix_power(
         A number, not differentiated; for a p that is, use ``expm(p * logm(a))``.
     hermitian : bool
         Whether a is Hermitian; its lower triangle is read.
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------
@@ -361,6 +371,8 @@ def signm(a: Array, hermitian: bool = False, *, checks: str | None = None) -> Ar
         Without eigenvalues on the imaginary axis, where the result is NaN.
     hermitian : bool
         Whether a is Hermitian; its lower triangle is read.
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------
@@ -417,6 +429,8 @@ def funm(
     hermitian : bool
         Only True: functions of general matrices need more than their values (`expm`,
         `logm`, `sqrtm`, `signm` and `fractional_matrix_power` take any matrix).
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------
@@ -476,6 +490,8 @@ def spectral_sum(a: Array, f: Callable[[Array], Array], *, checks: str | None = 
     ----------
     a, f
         As for `funm`.
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------
@@ -531,6 +547,8 @@ def spectral_projector(
         Whether a is Hermitian; its lower triangle is read. If not, the spectral (oblique)
         projector is found from the Schur form, which needs SciPy for NumPy and PyTorch
         arrays, and in JAX a CPU.
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------
@@ -604,6 +622,8 @@ def spectral_mean(
     ----------
     a, select, hermitian
         As for `spectral_projector`.
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------

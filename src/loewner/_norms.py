@@ -29,6 +29,8 @@ def matrix_norm(a: Array, ord: Any = "fro", *, checks: str | None = None) -> Arr
         The nuclear norm (sum of the singular values), the Frobenius norm, or the spectral norm
         (the largest), as in `numpy.linalg.matrix_norm`; or the Schatten norm of exponent p
         (`schatten_norm`).
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------
@@ -84,6 +86,8 @@ def schatten_norm(a: Array, p: float, *, checks: str | None = None) -> Array:
     a : array, shape (..., m, n)
     p : float
         At least 1, or infinity.
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------
@@ -143,6 +147,8 @@ def ky_fan_norm(a: Array, k: int, *, checks: str | None = None) -> Array:
     a : array, shape (..., m, n)
     k : int
         From 0; all of them are summed for k of min(m, n) and more.
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------
@@ -194,6 +200,8 @@ def sum_largest(a: Array, k: int, *, checks: str | None = None) -> Array:
         Hermitian; the lower triangle is read.
     k : int
         From 0; the trace for k of n and more.
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------
@@ -240,6 +248,8 @@ def subspace_distance(q1: Array, q2: Array, *, checks: str | None = None) -> Arr
     ----------
     q1, q2 : arrays, shape (..., n, k)
         Orthonormal bases, which is not checked.
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------

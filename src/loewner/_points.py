@@ -40,6 +40,8 @@ def align(
         m points in d dimensions, one in a row, in corresponding order.
     weights : array, shape (..., m), optional
         Nonnegative, of positive sum; equal by default.
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------
@@ -117,6 +119,8 @@ def whiten(x: Array, method: str = "zca", *, checks: str | None = None) -> Array
         by: its Hermitian root S^(-1/2) ("zca", nearest to the samples), V w^(-1/2) from the
         eigenvectors, in descending order of variance ("pca"), or L^-H from the Cholesky factor
         ("cholesky").
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------

@@ -102,6 +102,8 @@ def singular_value_map(
     f : callable
         A function of a number, as for `funm`, called with singular values only and extended
         to negative numbers by f(-s) = -f(s), so that f(0) = 0.
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------
@@ -145,6 +147,8 @@ def polar(a: Array, side: str = "right", *, checks: str | None = None) -> PolarR
     ----------
     a : array, shape (..., m, n)
     side : {"right", "left"}
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------
@@ -209,6 +213,8 @@ def nearest_orthogonal(a: Array, *, checks: str | None = None) -> Array:
     Parameters
     ----------
     a : array, shape (..., m, n)
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------
@@ -241,6 +247,8 @@ def nearest_rotation(a: Array, *, checks: str | None = None) -> Array:
     Parameters
     ----------
     a : array, shape (..., n, n), real
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------
@@ -290,6 +298,8 @@ def low_rank(a: Array, k: int, *, checks: str | None = None) -> Array:
     a : array, shape (..., m, n)
     k : int
         At least 0; a itself is returned for k of min(m, n) and more.
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------
@@ -350,6 +360,8 @@ def pinv(
         Singular values up to rtol times the largest count as zero; max(m, n) eps by default.
     hermitian : bool
         Whether a is Hermitian; its lower triangle is read.
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------
@@ -403,6 +415,8 @@ def range_projector(a: Array, rtol: float | None = None, *, checks: str | None =
     ----------
     a, rtol
         As for `pinv`.
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------
@@ -438,6 +452,8 @@ def null_projector(a: Array, rtol: float | None = None, *, checks: str | None = 
     ----------
     a, rtol
         As for `pinv`.
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------

@@ -32,6 +32,8 @@ def spectral_map(a: Array, f: Function, *, checks: str | None = None) -> Array:
         a, and is equivariant: permuting its argument permutes its result. Softmax, learned
         filters. It is called with more leading dimensions as well, and may close over
         arrays, which are then differentiated too.
+    checks : {"off", "warn", "raise", "nan"}, optional
+        What happens where a derivative does not exist, or is not determined (`set_checks`).
 
     Returns
     -------
