@@ -481,3 +481,14 @@ def test_split_values_are_apart_and_ascending_for_a_definite_pair_as_well():
     w = lw.eigh(b @ PAIR @ b, b @ b, split=True).eigenvalues
     assert np.diff(w).min() > 1e-8
     assert np.abs(w - [1, 1, 2, 3]).max() < 1e-7
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("exponent", [-1, 0, 1])
+def test_the_size_of_loss_and_matrix_decides_nothing(dtype, exponent):
+    scale = 10.0 ** (exponent * (30 if dtype is np.float32 else 200))
+    for loss, a in ((basis, PAIR), (null_vector, tall(4.0, 3.0, 2.0, 1.0))):
+        a = (a * scale).astype(dtype)
+        for factor in (1.0, 1e-20, 1e20):
+            with lw.checks("raise", strict=True), pytest.raises(lw.DerivativeError):
+                lw.vjp(lambda a, f=loss: f(NUMPY, a), a)[1](dtype(factor))

@@ -247,12 +247,9 @@ class Alarm(HostRule):
             size = float((bound * bound).sum() ** 0.5)
             RECORD.append(Finding(self.checks.function, "rounding", size))
 
-        flat = [x + solvers.xp.zeros_like(part) for part, x in found.values()]
-        pairs = [
-            x
-            for (part, _), allowed in zip(found.values(), flat, strict=True)
-            for x in (part, allowed)
-        ]
+        pairs = []
+        for part, allowed in found.values():
+            pairs += [part, allowed + solvers.xp.zeros_like(part)]
         return solvers.tell(write, quiet, *pairs, quiet if error is None else error + quiet)
 
 
@@ -295,9 +292,11 @@ class ZeroReport(Report):
 
 
 def norm(xp: Any, x: Array) -> Array:
-    """The Frobenius norm, (..., 1, 1)."""
+    """The Frobenius norm, (..., 1, 1); no square leaves the range."""
     size = xp.abs(x)
-    return xp.sqrt(xp.sum(xp.sum(size * size, axis=-1, keepdims=True), axis=-2, keepdims=True))
+    largest = xp.max(xp.max(size, axis=-1, keepdims=True), axis=-2, keepdims=True)
+    x = relative(xp, size, largest)
+    return largest * xp.sqrt(xp.sum(xp.sum(x * x, axis=-1, keepdims=True), axis=-2, keepdims=True))
 
 
 def relative(xp: Any, part: Array, size: Array) -> Array:
@@ -393,7 +392,7 @@ def rounding_unit(xp: Any, w: Array) -> Array:
 def value_error(xp: Any, g: Array) -> Array:
     """sqrt(n) eps |g|: of the part V diag(g) V^H of a gradient."""
     eps = float(xp.finfo(real(xp, g).dtype).eps)
-    return g.shape[-1] ** 0.5 * eps * xp.sqrt(xp.sum(xp.abs(g) ** 2, axis=-1))
+    return g.shape[-1] ** 0.5 * eps * norm(xp, g[..., None])[..., 0, 0]
 
 
 def turn_error(xp: Any, gap: Array, z: Array, width: Array) -> Array:
@@ -404,7 +403,10 @@ def turn_error(xp: Any, gap: Array, z: Array, width: Array) -> Array:
     """
     gap, size = xp.abs(gap), xp.abs(z)
     eps = z.shape[-1] ** 0.5 * float(xp.finfo(size.dtype).eps)
+    unit = xp.max(xp.max(size, axis=-1, keepdims=True), axis=-2, keepdims=True)
+    size = relative(xp, size, unit)
     column = xp.sqrt(xp.sum(size * size, axis=-2))[..., None, :]
     row = xp.sqrt(xp.sum(size * size, axis=-1))[..., :, None]
     dz = eps * (row + column) / 2
-    return (norm(xp, gap * (dz + width * gap * size)) + eps * norm(xp, gap * size))[..., 0, 0]
+    bound = norm(xp, gap * (dz + width * gap * size)) + eps * norm(xp, gap * size)
+    return (unit * bound)[..., 0, 0]

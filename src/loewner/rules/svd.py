@@ -172,9 +172,11 @@ class SvdReport(Report):
             part = relative(xp, xp.concat([within, across], axis=-2), size)
             found["null basis"] = part, xp.zeros_like(part) + rounding(xp, part, self.m)
         elif outer is not None and not self.full:
-            inside, whole = (xp.sum(xp.abs(g) ** 2, axis=-2) for g in (left, outer))
+            inside, whole = (
+                xp.sum(relative(xp, xp.abs(g), size) ** 2, axis=-2) for g in (left, outer)
+            )
             lost = xp.sqrt(xp.where(whole > inside, whole - inside, xp.zeros_like(whole)))
-            part = relative(xp, xp.where(zero, lost, xp.zeros_like(lost)), size[..., 0])
+            part = xp.where(zero, lost, xp.zeros_like(lost))
             # a difference of squares
             allowed = xp.zeros_like(part) + rounding(xp, part, self.m) ** 0.5
             found["null basis"] = part[..., :, None], allowed[..., :, None]
