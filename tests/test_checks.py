@@ -2,12 +2,14 @@
 
 import warnings
 
+import autograd
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 from bench import FRAMEWORKS
+from torch.utils.checkpoint import checkpoint
 
 import loewner as lw
 
@@ -191,9 +193,7 @@ TORCH_TRANSFORMS = {
     ),
     "hessian": lambda f, a: torch.func.hessian(f)(a),
     "double backward": torch.autograd.functional.hessian,
-    "checkpoint": lambda f, a: torch.utils.checkpoint.checkpoint(
-        f, a.requires_grad_(), use_reentrant=False
-    ).backward(),
+    "checkpoint": lambda f, a: checkpoint(f, a.requires_grad_(), use_reentrant=False).backward(),
     "compile": lambda f, a: torch.compile(f, fullgraph=True, backend="aot_eager")(
         a.requires_grad_()
     ).backward(),
@@ -225,6 +225,66 @@ def test_second_derivatives_are_reported_where_the_first_are_determined():
         smooth = lambda a: lw.spectral_sum(a, lambda x: x * x)  # noqa: E731
         along = lambda a: lw.jvp(smooth, (a,), (C + C.T,))[1]  # noqa: E731
         assert np.abs(lw.vjp(along, PAIR)[1](np.array(1.0))[0] - 2 * (C + C.T)).max() < 1e-13
+
+
+def test_forward_over_reverse_is_reported_as_reverse_over_reverse_is():
+    def squares(fw, a):
+        return (lw.eigvalsh(a) ** 2).sum()
+
+    def smooth(fw, a):
+        return lw.spectral_sum(a, lambda x: x * x)
+
+    def numpy_hessian(loss):
+        gradient = lambda a: lw.vjp(lambda a: loss(NUMPY, a), a)[1](np.array(1.0))[0]  # noqa: E731
+        return lw.jvp(gradient, (PAIR,), (C + C.T,))
+
+    hessians = {
+        "numpy": numpy_hessian,
+        "jax": lambda loss: jax.block_until_ready(
+            jax.jit(jax.hessian(lambda a: loss(JAX, a)))(jnp.asarray(PAIR))
+        ),
+        "torch": lambda loss: torch.func.hessian(lambda a: loss(TORCH, a))(torch.tensor(PAIR)),
+        "autograd": lambda loss: autograd.hessian(lambda a: loss(AUTOGRAD, a))(PAIR),
+    }
+    for hessian in hessians.values():
+        with lw.checks("raise", strict=True):
+            hessian(smooth)
+            with pytest.raises(Exception, match="0 and 1 coincide"):
+                hessian(squares)
+
+
+def test_a_pair_of_zeros_up_to_rounding_is_a_pair():
+    q = np.linalg.qr(np.random.default_rng(0).standard_normal((4, 4)))[0]
+    with pytest.warns(lw.DerivativeWarning, match="1 and 2 coincide"):
+        lw.vjp(lambda a: lw.eigvalsh(a)[1], (q * [-2.0, 0.0, 0.0, 1.0]) @ q.T)[1](np.array(1.0))
+
+
+def test_a_mean_of_one_of_several_equal_eigenvalues_has_no_derivative():
+    value, pullback = lw.vjp(lambda a: lw.spectral_mean(a, 1), np.eye(3))
+    assert value == 1
+    assert np.isnan(pullback(np.array(1.0))[0]).any()
+    (g,) = lw.vjp(lambda a: lw.spectral_mean(a, 3), np.eye(3))[1](np.array(1.0))
+    assert np.abs(g - np.eye(3) / 3).max() < 1e-15
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_second_derivatives_of_projectors_of_huge_and_tiny_matrices(scale):
+    functions = {
+        "signm": (lambda a: lw.signm(a, hermitian=True), 0),
+        "spectral_projector": (lambda a: lw.spectral_projector(a, 2), 0),
+        "low_rank": (lambda a: lw.low_rank(a, 2), 1),
+    }
+    a = Q @ np.diag([-2.0, -1.0, 1.0, 3.0]) @ Q
+    e = C + C.T
+    for name, (function, degree) in functions.items():
+
+        def second(a, e, function=function):
+            along = lambda a: lw.jvp(function, (a,), (e,))[1]  # noqa: E731
+            return lw.jvp(along, (a,), (e,))[1]
+
+        right = second(a, e)
+        scaled = second(a * scale, e * scale) / scale**degree
+        assert np.abs(scaled - right).max() <= 1e-12 * np.abs(right).max(), name
 
 
 def test_strict_sees_what_the_frame_of_a_diagonal_matrix_hides():
@@ -374,7 +434,8 @@ def structured(rng, n):
     ring = np.roll(np.eye(n), 1, axis=0)
     kind = rng.integers(5)
     if kind == 0:
-        return sum(x * np.linalg.matrix_power(ring + ring.T, k) for k, x in enumerate([1.0, -2, 1]))
+        a = ring + ring.T
+        return np.eye(n) - 2 * a + a @ a
     if kind == 1:
         return 2 * np.eye(n) - ring - ring.T
     if kind == 2:

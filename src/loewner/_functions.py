@@ -10,9 +10,15 @@ import numpy as np
 from ._arguments import matrices
 from ._checks import current, reported
 from .frameworks import Framework, framework_of
-from .rules import GeneralFunction, HermitianFrame, HermitianFunction, SpectralSum, frechet
+from .rules import Broken, GeneralFunction, HermitianFrame, HermitianFunction, SpectralSum, frechet
 from .rules.frechet import Interval, Lowest, Predicate, Projector
-from .rules.pieces import hermitian_from_triangle, powers_of_two, real, tolerance
+from .rules.pieces import (
+    hermitian_from_triangle,
+    powers_of_two,
+    real,
+    same_cluster,
+    tolerance,
+)
 from .rules.reports import Watch, ZeroReport
 from .rules.rule import Array, Arrays
 from .rules.symbols import Cut, Exp, Inverse, Jet, Log, Monomial, Power, Symbol
@@ -125,16 +131,13 @@ def units(framework: Framework, a: Array) -> tuple[Array, Array]:
 def _hermitian(name: str, a: Any, symbol: Symbol, degree: float | None = None) -> Array:
     """f(A); degree is p if f(c A) = c^p f(A) for positive c."""
     framework, (a,) = matrices(name, square=True, a=a)
-    if degree is None:
-        _, parts = hermitian_frame(framework, a, name)
-        return framework.call(HermitianFunction(symbol), *parts)[0]
-    down, up = units(framework, a)
-    w, (v, b) = hermitian_frame(framework, a * down, name)
+    down, up = (None, None) if degree is None else units(framework, a)
+    w, (v, b) = hermitian_frame(framework, a if down is None else a * down, name)
     held = current(name)
-    if held and not isinstance(symbol, Monomial):
+    if held and not isinstance(symbol, Monomial | Exp):
         (b,) = framework.call(Watch(ZeroReport(), held, 1), w, b)
     (x,) = framework.call(HermitianFunction(symbol), v, b)
-    return x * framework.xp.pow(up, degree)
+    return x if degree is None else x * framework.xp.pow(up, degree)
 
 
 @reported
@@ -403,7 +406,7 @@ def signm(a: Array, hermitian: bool = False, *, checks: str | None = None) -> Ar
     if not hermitian:
         return _general("signm", a, frechet.Sign())
     framework, (a,) = matrices("signm", square=True, a=a)
-    w, parts = hermitian_frame(framework, a, "signm")
+    w, parts = hermitian_frame(framework, a * units(framework, a)[0], "signm")
     xp = framework.xp
     tau = tolerance(xp, w, w.shape[-1])
     one = xp.zeros_like(w) + 1
@@ -591,10 +594,20 @@ def _projector(name: str, a: Any, select: Any, hermitian: bool) -> Array:
     chosen = _selection(name, select)
     if not hermitian:
         return _general(name, a, Projector(chosen))
+    return _hermitian_projector(name, a, chosen)[0]
+
+
+def _hermitian_projector(name: str, a: Any, chosen: Any) -> tuple[Array, Array]:
+    """The projector on the chosen eigenvalues, and whether a cluster is cut, (...)."""
     framework, (a,) = matrices(name, square=True, a=a)
-    w, parts = hermitian_frame(framework, a, name)
-    c = framework.xp.astype(chosen.mask(framework.xp, w), w.dtype)[..., None, :]
-    return framework.call(HermitianFunction(Cut(Monomial(0))), *parts, c)[0]
+    xp = framework.xp
+    down, up = units(framework, a)
+    w, parts = hermitian_frame(framework, a * down, name)
+    c = xp.astype(chosen.mask(xp, w * real(xp, up)[..., 0]), w.dtype)
+    same = same_cluster(xp, w, tolerance(xp, w, w.shape[-1]))
+    cut = xp.any(xp.any(same & (c[..., :, None] != c[..., None, :]), axis=-1), axis=-1)
+    (p,) = framework.call(HermitianFunction(Cut(Monomial(0))), *parts, c[..., None, :])
+    return p, cut
 
 
 def _selection(name: str, select: Any) -> Interval | Lowest | Predicate:
@@ -654,13 +667,16 @@ def spectral_mean(
     """
     framework, (a,) = matrices("spectral_mean", square=True, a=a)
     xp = framework.xp
+    cut = None
     if hermitian:
         a = hermitian_from_triangle(xp, a, True)
-    p = _projector("spectral_mean", a, select, hermitian)
+        p, cut = _hermitian_projector("spectral_mean", a, _selection("spectral_mean", select))
+    else:
+        p = _projector("spectral_mean", a, select, hermitian)
     mean = xp.sum(xp.sum(p * xp.matrix_transpose(a), axis=-1), axis=-1)
     rank = xp.sum(xp.linalg.diagonal(framework.constant(p)), axis=-1)
     mean = mean / rank
-    return real(xp, mean) if hermitian else mean
+    return mean if cut is None else framework.call(Broken(), real(xp, mean), cut)[0]
 
 
 def _general(name: str, a: Any, function: Any) -> Array:

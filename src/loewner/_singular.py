@@ -333,11 +333,14 @@ def low_rank(a: Array, k: int, *, checks: str | None = None) -> Array:
            [0., 0., 0.]])
     """
     k = count("low_rank", k)
-    framework, tall = tall_matrix("low_rank", a)
-    if k >= tall.matrix.shape[-1]:
-        return tall.back(tall.matrix)
+    framework, (a,) = matrices("low_rank", a=a)
+    if k >= min(a.shape[-2:]):
+        return a
+    down, up = units(framework, a)
+    tall = Tall(framework, a * down, "low_rank")
     s, parts = tall.frame()
-    return tall.back(tall.cut(s, parts, Monomial(1), positions(framework.xp, s) <= k, odd=False))
+    kept = positions(framework.xp, s) <= k
+    return tall.back(tall.cut(s, parts, Monomial(1), kept, odd=False)) * up
 
 
 def count(name: str, k: Any) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from . import census
 from ._inspect import Inspection, inspect_matrix, plain_table, rich_table
 
 _WORST = 10  # matrices of a stack that are listed
@@ -29,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 2 if the input cannot be used; the reason is on stderr.
+        0; 1 if the census finds a silently wrong result of loewner; 2 if the input cannot be
+        used, for a reason that is on stderr.
 
     Raises
     ------
@@ -47,14 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_inspect(commands)
+    census.add_arguments(commands.add_parser("census", help=census.HELP, description=census.HELP))
     arguments = parser.parse_args(argv)
     try:
-        arguments.run(arguments)
+        return arguments.run(arguments) or 0
     except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}")
     except (ValueError, TypeError, ImportError) as error:
         return _fail(error)
-    return 0
 
 
 def _fail(reason: object) -> int:

@@ -186,7 +186,9 @@ def _transpose(cotangents, *inputs, rule):
         for u, x in zip(unknown, inputs, strict=True)
     )
     found = rule.vjp(FRAMEWORK, known, None, g, unknown)
-    return [jnp.conj(x) if u else None for u, x in zip(unknown, found, strict=True)]
+    return [
+        jnp.conj(x) if u and x is not None else None for u, x in zip(unknown, found, strict=True)
+    ]
 
 
 def _batch(inputs, axes, *, rule):

@@ -125,7 +125,7 @@ class Torch(Framework):
         return x.detach()
 
     def rules_out(self, test, *arrays):
-        if torch.compiler.is_compiling() or peek_interpreter_stack() is not None:
+        if torch.compiler.is_compiling() or _transforms():
             return False
         given = [x for x in arrays if x is not None]
         if any(not x.is_cpu or x.is_conj() or is_legacy_batchedtensor(x) for x in given):
@@ -174,21 +174,24 @@ def _differentiates(inputs: Arrays) -> bool:
     """Whether a derivative, or a transform of torch.func, may be watching."""
     if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
         return True
-    if torch.compiler.is_compiling():
-        return False
+    return not torch.compiler.is_compiling() and _transforms()
+
+
+def _transforms() -> bool:
+    """Whether a transform of torch.func, or forward mode, is under way."""
     return peek_interpreter_stack() is not None or forward_ad._current_level >= 0
 
 
 def _on_host(rule: HostRule, inputs: Arrays) -> torch.Tensor:
     """The output of a rule that speaks to the host."""
     if torch.compiler.is_compiling():
-        return _spoken(list(inputs), rule.spelled())
+        return _spoken([x.detach() for x in inputs], rule.spelled())
     if inputs[-1].is_meta or any(is_legacy_batchedtensor(x) for x in inputs):
         # no values, or a batch of autograd.grad(is_grads_batched=True), which hides them
         return _silence(inputs)
-    if _differentiates(inputs):
+    if _transforms():
         return Both.apply(rule, *inputs)[0]
-    return rule.evaluate(FRAMEWORK.solvers, inputs)[0]
+    return rule.evaluate(FRAMEWORK.solvers, tuple(x.detach() for x in inputs))[0]
 
 
 def _silence(inputs: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -14,10 +14,11 @@ from .geigh import GeneralizedEigh
 from .hermitian import HermitianFrame, HermitianFunction
 from .polar import Polar
 from .singular import SingularFrame, SingularFunction
-from .sums import SpectralSum, WeightedSum
+from .sums import Broken, SpectralSum, WeightedSum
 from .svd import Svd
 
 __all__ = [
+    "Broken",
     "Cholesky",
     "Eig",
     "Eigh",

@@ -130,8 +130,7 @@ class Watch(Rule):
         if self.checks.policy != "record" and ops.rules_out(self._needed, *known, *cotangents):
             return tuple(cotangents)
         alarm = Alarm(self.report, self.checks, self.known, tuple(present), len(cotangents))
-        given = (ops.constant(x) for x in (*known, *(cotangents[i] for i in present)))
-        (signal,) = ops.call(alarm, *given)
+        (signal,) = ops.call(alarm, *map(ops.constant, known), *(cotangents[i] for i in present))
         first, xp = cotangents[present[0]], ops.xp
         for _ in range(first.ndim - signal.ndim):
             signal = signal[..., None]
@@ -146,7 +145,8 @@ class Watch(Rule):
 class Alarm(HostRule):
     """0 for each matrix of a stack, NaN or an exception where the report finds something.
 
-    The inputs, all of them constants, are the known arrays and the cotangents present.
+    The inputs are the known arrays, constants, and the cotangents present. The tangents of
+    cotangents, in forward over reverse mode, are judged likewise: no reverse pass sees them.
     """
 
     report: Report
@@ -166,6 +166,15 @@ class Alarm(HostRule):
         if self.checks.policy == "record":
             needed = needed | True
         return (solvers.when(needed, lambda: self._loud(solvers, known, g, quiet), quiet),)
+
+    def jvp(self, ops, inputs, outputs, tangents):
+        given = tangents[self.known :]
+        if all(t is None for t in given):
+            return (ops.xp.zeros_like(outputs[0]),)
+        return ops.call(self, *inputs[: self.known], *filled(ops.xp, given, inputs[self.known :]))
+
+    def vjp(self, ops, inputs, outputs, cotangents, wanted):
+        return (None,) * len(inputs)
 
     def spelled(self):
         report, checks = self.report, self.checks
@@ -322,7 +331,9 @@ def spread(xp: Any, w: Array, g: Array, same: Array) -> tuple[Array, Array]:
     part = xp.where(same, relative(xp, difference, largest), xp.zeros_like(difference))
     apart, size = xp.abs(w[..., :, None] - w[..., None, :]), xp.abs(w)
     size = xp.maximum(size[..., :, None], size[..., None, :])
-    return part, math.sqrt(eps) + 10 * relative(xp, apart, size)
+    natural = 10 * relative(xp, apart, size)
+    # not about zero, where the difference of two values is as large as they are
+    return part, math.sqrt(eps) + xp.where(natural < 1e-4, natural, xp.zeros_like(natural))
 
 
 def off_diagonal(xp: Any, x: Array) -> Array:
@@ -369,8 +380,8 @@ def gauge(xp: Any, turn: Array, same: Array, size: Array) -> dict[str, tuple[Arr
 def turned(solvers: Solvers, frame: Array, same: Array, seed: int) -> Array:
     """The columns of a frame, those of each cluster turned by a pseudo-random unitary matrix.
 
-    The Cayley transform (1 - S)(1 + S)^-1 of a skew S on the clusters: unitary, and exactly
-    block diagonal.
+    Complex ones by a phase at least: solvers return some entries real. The Cayley transform
+    (1 - S)(1 + S)^-1 of a skew S on the clusters: unitary, and exactly block diagonal.
     """
     xp = solvers.xp
     i = positions(xp, xp.sum(real(xp, frame), axis=-2))
@@ -378,7 +389,9 @@ def turned(solvers: Solvers, frame: Array, same: Array, seed: int) -> Array:
     s = xp.sin(12.9898 * row * row + 78.233 * column + seed) * 2
     if xp.isdtype(frame.dtype, "complex floating"):
         s = s + 1j * xp.cos(39.346 * row + 11.135 * column * column + seed)
-    inside = same & (row != column)
+    inside = same
+    if not xp.isdtype(frame.dtype, "complex floating"):
+        inside = same & (row != column)
     s = xp.where(inside, skew(xp, xp.astype(s, frame.dtype)), xp.zeros_like(s[..., :1, :1]))
     one = xp.astype(xp.astype(row == column, i.dtype), frame.dtype)
     return frame @ solvers.solve(one + s, one - s)

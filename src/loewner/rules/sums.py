@@ -27,6 +27,7 @@ from .pieces import conj, diagonal_matrix, like, positions, real, same_cluster, 
 from .reports import Checks, FiniteReport, Report, Watch
 from .rule import Array, Arrays, Rule
 from .singular import SingularFrame, extended
+from .sylvester import Defined
 from .symbols import Cut, Jet, Monomial, Power, Symbol
 
 Frame = HermitianFrame | SingularFrame
@@ -193,6 +194,22 @@ class WeightedSum(Rule):
         if any(x is not None for x in rest[2:]):
             ga = total(ga, *self.frame.vjp(ops, inputs, parts, rest, wanted))
         return (xp.zeros_like(inputs[0]) if ga is None else ga,)
+
+
+@dataclasses.dataclass(frozen=True)
+class Broken(Rule):
+    """Numbers that have no derivative on a mask of the same shape: there it is NaN."""
+
+    needs_inputs = True
+
+    def evaluate(self, solvers, inputs, outputs=None):
+        return (inputs[0] + 0,)
+
+    def jvp(self, ops, inputs, outputs, tangents):
+        return ops.solve(Defined(), inputs[1:], (), tangents[:1])
+
+    def vjp(self, ops, inputs, outputs, cotangents, wanted):
+        return (*ops.solve(Defined(), inputs[1:], (), cotangents, adjoint=True), None)
 
 
 @dataclasses.dataclass(frozen=True)
