@@ -43,6 +43,13 @@ def set_checks(policy: str, strict: bool | int = False) -> None:
     The policy of the moment at which a function of loewner is called holds for its
     derivatives. Under `jax.jit` and `torch.compile` that is the moment of tracing. There
     "raise" raises where the framework lets an exception through, and gives NaN elsewhere.
+    In a compiled JAX program "warn" and "raise" are a callback to the host, run only if
+    there is something to tell; `jax.export` and JAX's cache of compiled programs take none,
+    and there "nan" or "off" is the policy to choose. The batches of
+    ``torch.autograd.grad(is_grads_batched=True)`` hide their values and are not judged.
+
+    One reverse pass does not see a loss that is stationary along all bases of a cluster at
+    this very matrix while its gradient depends on them; `certify` does.
 
     Examples
     --------
