@@ -15,7 +15,7 @@ FUNCTIONS = [
     Case("svd", "real", "tall", "repeated"),
     Case("svd-thin", "real", "wide", "distinct"),
     Case("eigh", "real", "square", "triple"),
-    Case("eig", "real", "square", "distinct"),
+    pytest.param(Case("eig", "real", "square", "distinct"), marks=pytest.mark.slow),
 ]
 
 

@@ -21,7 +21,14 @@ def close(x, y, tolerance=1e-12):
     assert np.abs(x - y).max() <= tolerance * max(1.0, np.abs(y).max())
 
 
-@pytest.fixture(params=TRANSFORMED, ids=str)
+def nightly(case: Case) -> bool:
+    return case.field == "complex" and case.function in ("eig", "svd-thin")
+
+
+@pytest.fixture(
+    params=[pytest.param(c, marks=[pytest.mark.slow] if nightly(c) else []) for c in TRANSFORMED],
+    ids=str,
+)
 def problem(request):
     case = request.param
     a = tuple(jnp.asarray(x) for x in case.matrices())

@@ -37,6 +37,7 @@ from .pieces import (
     total,
 )
 from .reports import (
+    VECTORS,
     Checks,
     Report,
     Watch,
@@ -51,6 +52,7 @@ from .reports import (
     turn_error,
     turned,
     value_error,
+    watch,
 )
 from .rule import Array, Arrays, Ops, Rule, Solvers
 from .sylvester import Sylvester
@@ -62,10 +64,7 @@ class EigReport(Report):
 
     name = "eig"
     texts: ClassVar = {
-        "phase": "the loss depends on the phase of eigenvector {i} ({size} of the cotangent), "
-        "which the matrix leaves open: fix it with lw.fix_phase, or use a loss without it",
-        "basis": "eigenvalues {i} and {j} coincide, and the loss depends on the basis of "
-        "their space ({size} of the cotangent): use its projector, lw.spectral_projector",
+        **VECTORS,
         "unresolved": "eigenvalues {i} and {j} coincide, and the loss treats them differently "
         "({size} of the cotangent): its gradient is not determined by w and V; if it is "
         "smooth, use a function of the matrix (lw.expm, lw.spectral_mean, lw.spectral_projector)",
@@ -168,7 +167,7 @@ class Eig(Rule):
 
     @property
     def _watch(self) -> Watch | None:
-        return Watch(EigReport(), self.checks, 4) if self.checks else None
+        return watch(EigReport(), self.checks, 4)
 
     def jvp(self, ops, inputs, outputs, tangents):
         w, v, inverse, b, norm = outputs

@@ -35,6 +35,7 @@ from .pieces import (
     total,
 )
 from .reports import (
+    VECTORS,
     Checks,
     Report,
     Watch,
@@ -47,6 +48,7 @@ from .reports import (
     turn_error,
     turned,
     value_error,
+    watch,
 )
 from .rule import Array, Arrays, Ops, Rule
 from .sylvester import Sylvester
@@ -58,10 +60,7 @@ class HermitianReport(Report):
 
     name = "eigh"
     texts: ClassVar = {
-        "phase": "the loss depends on the phase of eigenvector {i} ({size} of the cotangent), "
-        "which the matrix leaves open: fix it with lw.fix_phase, or use a loss without it",
-        "basis": "eigenvalues {i} and {j} coincide, and the loss depends on the basis of "
-        "their space ({size} of the cotangent): use its projector, lw.spectral_projector",
+        **VECTORS,
         "unresolved": "eigenvalues {i} and {j} coincide, and the loss treats them differently "
         "({size} of the cotangent): its gradient is not determined by w and V; if it is "
         "smooth, compose f(A) with lw.funm, or pass split=True",
@@ -121,7 +120,7 @@ class Eigh(Rule):
 
     @property
     def _watch(self) -> Watch | None:
-        return Watch(HermitianReport(), self.checks, 1) if self.checks else None
+        return watch(HermitianReport(), self.checks, 1)
 
     def jvp(self, ops, inputs, outputs, tangents):
         w, v, b = outputs

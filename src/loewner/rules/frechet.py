@@ -67,7 +67,7 @@ from .pieces import (
     tolerance,
     total,
 )
-from .reports import Checks, FiniteReport, Watch
+from .reports import Checks, FiniteReport, Watch, watch
 from .rule import Array, Arrays, Ops, Rule, Solvers
 
 
@@ -295,7 +295,7 @@ class GeneralFunction(Rule):
 
     @property
     def _watch(self) -> Watch | None:
-        return Watch(FiniteReport(), self.checks, 1) if self.checks else None
+        return watch(FiniteReport(), self.checks, 1)
 
     def jvp(self, ops, inputs, outputs, tangents):
         (da,) = tangents

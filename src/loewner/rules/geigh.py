@@ -33,7 +33,7 @@ from .pieces import (
     tolerance,
     total,
 )
-from .reports import Checks, Watch, any_pair, phases, turned
+from .reports import Checks, Watch, any_pair, phases, turned, watch
 from .rule import Array, Ops, Rule
 from .sylvester import Sylvester
 
@@ -89,7 +89,7 @@ class GeneralizedEigh(Rule):
 
     @property
     def _watch(self) -> Watch | None:
-        return Watch(DefiniteReport(), self.checks, 2) if self.checks else None
+        return watch(DefiniteReport(), self.checks, 2)
 
     def jvp(self, ops, inputs, outputs, tangents):
         w, v, t, length = outputs

@@ -30,7 +30,7 @@ from .pieces import (
     sandwich,
     total,
 )
-from .reports import Checks, FiniteReport, Watch
+from .reports import Checks, FiniteReport, Watch, watch
 from .rule import Array, Arrays, Rule, Solvers
 from .symbols import Symbol
 
@@ -43,7 +43,7 @@ class HermitianFrame(Rule):
 
     @property
     def _watch(self) -> Watch | None:
-        return Watch(FiniteReport(), self.checks, 1) if self.checks else None
+        return watch(FiniteReport(), self.checks, 1)
 
     def values(self, solvers: Solvers, a: Array) -> Array:
         return solvers.eigvalsh(a, True) + poison(solvers.xp, a)

@@ -30,7 +30,7 @@ from __future__ import annotations
 import dataclasses
 
 from .pieces import adjoint, diagonal_matrix, herm, positions, real, skew, tolerance, total
-from .reports import Checks, FiniteReport, Watch
+from .reports import Checks, FiniteReport, Watch, watch
 from .rule import Array, Ops, Rule
 from .singular import singular_vectors
 from .sylvester import Defined, RightDivision, Sylvester
@@ -50,7 +50,7 @@ class Polar(Rule):
 
     @property
     def _watch(self) -> Watch | None:
-        return Watch(FiniteReport(), self.checks, 1) if self.checks else None
+        return watch(FiniteReport(), self.checks, 1)
 
     def evaluate(self, solvers, inputs, outputs=None):
         (a,) = inputs

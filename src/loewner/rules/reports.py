@@ -63,6 +63,14 @@ class Finding:
     message: str = ""
 
 
+VECTORS = {
+    "phase": "the loss depends on the phase of eigenvector {i} ({size} of the cotangent), "
+    "which the matrix leaves open: fix it with lw.fix_phase, or use a loss without it",
+    "basis": "eigenvalues {i} and {j} coincide, and the loss depends on the basis of "
+    "their space ({size} of the cotangent): use its projector, lw.spectral_projector",
+}
+"""What to say of eigenvectors."""
+
 RECORD: list[Finding] = []
 """What was found under the policy "record"."""
 
@@ -139,6 +147,11 @@ class Watch(Rule):
 
     def _needed(self, xp: Any, *arrays: Array) -> Array:
         return self.report.needed(xp, arrays[: self.known], arrays[self.known :])
+
+
+def watch(report: Report, checks: Checks | None, known: int) -> Watch | None:
+    """The rule that reports, unless the checks are off."""
+    return Watch(report, checks, known) if checks else None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,7 +27,7 @@ from typing import Any
 
 from .operator_integral import DataGradient, OperatorIntegral, conjugate
 from .pieces import adjoint, diagonal_matrix, filled, herm, like, poison, real, skew, total
-from .reports import Checks, FiniteReport, Watch
+from .reports import Checks, FiniteReport, Watch, watch
 from .rule import Array, Arrays, Rule, Solvers
 from .symbols import Symbol
 
@@ -69,7 +69,7 @@ class SingularFrame(Rule):
 
     @property
     def _watch(self) -> Watch | None:
-        return Watch(FiniteReport(), self.checks, 1) if self.checks else None
+        return watch(FiniteReport(), self.checks, 1)
 
     def values(self, solvers: Solvers, a: Array) -> Array:
         given = adjoint(solvers.xp, a) if self.wide else a

@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 from .hermitian import HermitianFrame
 from .operator_integral import DataGradient
 from .pieces import conj, diagonal_matrix, like, positions, real, same_cluster, tolerance, total
-from .reports import Checks, FiniteReport, Report, Watch
+from .reports import Checks, FiniteReport, Report, Watch, watch
 from .rule import Array, Arrays, Rule
 from .singular import SingularFrame, extended
 from .sylvester import Defined
@@ -227,7 +227,7 @@ class SpectralSum(Rule):
 
     @property
     def _watch(self) -> Watch | None:
-        return Watch(FiniteReport(), self.checks, 1) if self.checks else None
+        return watch(FiniteReport(), self.checks, 1)
 
     def evaluate(self, solvers, inputs, outputs=None):
         n = inputs[1].shape[-1] * self.frame.copies

@@ -57,6 +57,7 @@ from .reports import (
     turn_error,
     turned,
     value_error,
+    watch,
 )
 from .rule import Array, Ops, Rule
 from .sylvester import CoupledSylvester
@@ -248,7 +249,7 @@ class Svd(Rule):
         return SvdReport(m, n, int(self.full))
 
     def _watch(self, m: int, n: int, known: int) -> Watch | None:
-        return Watch(self._report(m, n), self.checks, known) if self.checks else None
+        return watch(self._report(m, n), self.checks, known)
 
     def _masks(self, ops: Ops, s: Array, m: int) -> tuple[Array, Array]:
         return self._report(m, s.shape[-1]).masks(ops.xp, ops.constant(s))
