@@ -12,7 +12,7 @@ from cases import Case, loss
 import loewner as lw
 
 FUNCTIONS = [
-    Case("svd", "real", "tall", "repeated"),
+    pytest.param(Case("svd", "real", "tall", "repeated"), marks=pytest.mark.slow),
     Case("svd-thin", "real", "wide", "distinct"),
     Case("eigh", "real", "square", "triple"),
     pytest.param(Case("eig", "real", "square", "distinct"), marks=pytest.mark.slow),

@@ -589,6 +589,7 @@ def test_the_gradient_of_a_learned_parameter_is_the_difference_quotient():
     assert abs(g - quotient) < 1e-8 * abs(value)  # h^2 and eps/h
 
 
+@pytest.mark.slow
 def test_a_learned_parameter_in_f_under_jit_vmap_and_grad():
     a = jnp.asarray(NAMED["spectral_map"].matrix())
     f = learned(JAX)

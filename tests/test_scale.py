@@ -24,7 +24,7 @@ def single(a):
     return a.astype(np.complex64 if np.iscomplexobj(a) else np.float32)
 
 
-@pytest.mark.parametrize("field", ["real", "complex"])
+@pytest.mark.parametrize("field", ["real", pytest.param("complex", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("function", "shape", "kind"), FUNCTIONS)
 @pytest.mark.parametrize(
     ("cast", "unit"),
