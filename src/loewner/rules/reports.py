@@ -300,14 +300,16 @@ class ZeroReport(Report):
     name = "zero"
     texts: ClassVar = {"zero": "eigenvalue {i} is zero up to rounding: {reason}"}
 
+    @staticmethod
+    def _near(xp: Any, w: Array) -> Array:
+        return xp.abs(w) <= tolerance(xp, w, w.shape[-1])
+
     def needed(self, xp, known, cotangents):
-        (w,) = known
-        near = xp.abs(w) <= tolerance(xp, w, w.shape[-1])
-        return xp.sum(xp.astype(near, w.dtype), axis=-1) > 0
+        return xp.any(self._near(xp, *known), axis=-1)
 
     def findings(self, xp, known, cotangents):
         (w,), (g,) = known, cotangents
-        near = xp.abs(w) <= tolerance(xp, w, w.shape[-1])
+        near = self._near(xp, w)
         part = relative(xp, xp.abs(g), norm(xp, g))
         part = xp.where(near[..., :, None], part, xp.zeros_like(part))
         return {"zero": (part, xp.zeros_like(part) + rounding(xp, part, w.shape[-1]))}

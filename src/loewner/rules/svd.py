@@ -65,7 +65,7 @@ from .sylvester import CoupledSylvester
 
 @dataclasses.dataclass(frozen=True)
 class SvdReport(Report):
-    """Known: s[, U, N]; cotangents: of s, of the turns L and R[, K[, N]]; (m, n) of A.
+    """Known: s[, U, N]; cotangents: of s, of the turns L and R[, K[, N]]; m rows of A.
 
     Off the cluster of zero U and V turn together, on it each by itself. There, and with a
     null frame N, turns between U and its complement are open as well: without N what lies
@@ -73,7 +73,6 @@ class SvdReport(Report):
     """
 
     m: int
-    n: int
     full: int
     name = "svd"
     texts: ClassVar = {
@@ -94,7 +93,7 @@ class SvdReport(Report):
 
     @property
     def shape(self):
-        return self.m, self.n, self.full
+        return self.m, self.full
 
     def masks(self, xp: Any, s: Array) -> tuple[Array, Array]:
         """Pairs in one cluster (..., n, n), and the members of the cluster of zero (..., n)."""
@@ -233,7 +232,7 @@ class Svd(Rule):
     def _turned(self, solvers, s, u, v, seed):
         """U and V turned inside the clusters: together, and on that of zero each by itself."""
         xp, (m, n) = solvers.xp, (u.shape[-2], v.shape[-1])
-        same, zero = self._report(m, n).masks(xp, s)
+        same, zero = self._report(m).masks(xp, s)
         pair = zero[..., :, None] & zero[..., None, :]
         v = turned(solvers, turned(solvers, v, same & ~pair, seed), pair, seed + 1)
         first = turned(solvers, u[..., :, :n], same & ~pair, seed)
@@ -245,14 +244,14 @@ class Svd(Rule):
         u = xp.concat([first, u[..., :, n:]], axis=-1)
         return turned(solvers, u, zero[..., :, None] & zero[..., None, :], seed + 2), v
 
-    def _report(self, m: int, n: int) -> SvdReport:
-        return SvdReport(m, n, int(self.full))
+    def _report(self, m: int) -> SvdReport:
+        return SvdReport(m, int(self.full))
 
-    def _watch(self, m: int, n: int, known: int) -> Watch | None:
-        return watch(self._report(m, n), self.checks, known)
+    def _watch(self, m: int, known: int) -> Watch | None:
+        return watch(self._report(m), self.checks, known)
 
     def _masks(self, ops: Ops, s: Array, m: int) -> tuple[Array, Array]:
-        return self._report(m, s.shape[-1]).masks(ops.xp, ops.constant(s))
+        return self._report(m).masks(ops.xp, ops.constant(s))
 
     def jvp(self, ops, inputs, outputs, tangents):
         s, u, v, null, b, c = self._name(outputs)
@@ -267,7 +266,7 @@ class Svd(Rule):
         none = xp.zeros_like(p)
         db = xp.where(same, (p + ph) / 2, none) + xp.where(both_zero, (p - ph) / 2, none)
         known = (s,) if null is None else (s, u, null)
-        watch = self._watch(y.shape[-2], y.shape[-1], len(known))
+        watch = self._watch(y.shape[-2], len(known))
         if c is None:
             left, right = ops.solve(CoupledSylvester(tall=False), (same, zero), (b,), (p, ph))
             if watch:
@@ -296,7 +295,7 @@ class Svd(Rule):
         left = None if gu is None else uh @ gu
         right = None if gv is None else vh @ gv
         known = (s,) if null is None else (s, u, null)
-        if watch := self._watch(u.shape[-2], v.shape[-1], len(known)):
+        if watch := self._watch(u.shape[-2], len(known)):
             outer = () if c is None else (gu,) if null is None else (gu, gnull)
             gs, left, right, *outer = watch.seen(ops, known, (gs, left, right, *outer))
             gu, gnull = (outer[0] if outer else gu), (outer[1] if len(outer) > 1 else gnull)
