@@ -22,7 +22,7 @@ PYRIGHT := PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help test test-slow demo lint format clean
+.PHONY: help test test-slow demo bench lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,9 @@ test-slow: $(VENV)/.stamp-test ## run the slow tests
 
 demo: $(VENV)/.stamp-demo ## run the demo
 	$(BIN)/python -m demo
+
+bench: $(VENV)/.stamp-test ## time loewner against the frameworks
+	$(BIN)/python -m loewner bench $(ARGS)
 
 lint: $(VENV)/.stamp-lint ## check style, format and types
 	$(BIN)/ruff check

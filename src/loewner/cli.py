@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import census
+from . import benchmark, census
 from ._inspect import Inspection, inspect_matrix, plain_table, rich_table
 
 _WORST = 10  # matrices of a stack that are listed
@@ -50,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_inspect(commands)
     census.add_arguments(commands.add_parser("census", help=census.HELP, description=census.HELP))
+    benchmark.add_arguments(
+        commands.add_parser("bench", help=benchmark.HELP, description=benchmark.HELP)
+    )
     arguments = parser.parse_args(argv)
     try:
         return arguments.run(arguments) or 0
