@@ -8,6 +8,7 @@ import numpy as np
 
 from .frameworks import Framework, framework_of
 from .frameworks.arrays import NUMPY
+from .kernels import METHODS
 from .rules.rule import Array
 
 
@@ -106,3 +107,11 @@ def triangle(function: str, UPLO: str) -> bool:
     if not isinstance(UPLO, str) or UPLO.upper() not in ("L", "U"):
         raise ValueError(f"{function}: UPLO must be 'L' or 'U', not {UPLO!r}")
     return UPLO.upper() == "L"
+
+
+def kernel(function: str, method: str) -> str:
+    """The method; ValueError if there is none of that name."""
+    if method not in METHODS:
+        names = ", ".join(repr(x) for x in METHODS)
+        raise ValueError(f"{function}: method must be one of {names}, not {method!r}")
+    return method

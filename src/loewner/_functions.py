@@ -133,8 +133,8 @@ def _hermitian(name: str, a: Any, symbol: Symbol, degree: float | None = None) -
     framework, (a,) = matrices(name, square=True, a=a)
     down, up = (None, None) if degree is None else units(framework, a)
     w, (v, b) = hermitian_frame(framework, a if down is None else a * down, name)
-    held = current(name)
-    if held and not isinstance(symbol, Monomial | Exp):
+    singular = not isinstance(symbol, Monomial | Exp)
+    if singular and (held := current(name)):
         (b,) = framework.call(Watch(ZeroReport(), held, 1), w, b)
     (x,) = framework.call(HermitianFunction(symbol), v, b)
     return x if degree is None else x * framework.xp.pow(up, degree)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._arguments import matrices
+from ._arguments import kernel, matrices
 from ._checks import current, reported
 from ._results import SVDResult
 from .rules import Svd
@@ -12,7 +12,12 @@ from .rules.rule import Array
 
 @reported
 def svd(
-    a: Array, full_matrices: bool = True, *, split: bool = False, checks: str | None = None
+    a: Array,
+    full_matrices: bool = True,
+    *,
+    split: bool = False,
+    method: str = "auto",
+    checks: str | None = None,
 ) -> SVDResult:
     """Singular value decomposition ``a = U diag(S) Vh``, differentiable in every framework.
 
@@ -28,6 +33,10 @@ def svd(
         then has the right first derivative to about 1e-8 in double precision (3e-4 in
         single), at the price of as much in S. For code that cannot be rewritten with
         `singular_value_map` and the like.
+    method : {"auto", "lapack", "jacobi"}, default "auto"
+        By which algorithm: the framework's own solver, or Jacobi's method, which works on all
+        matrices of a stack at once. By default the one that is measured to be faster: Jacobi's
+        for large stacks of small matrices.
     checks : {"off", "warn", "raise", "nan"}, optional
         What happens when a derivative is not determined, as in `set_checks`.
 
@@ -41,9 +50,12 @@ def svd(
     ------
     TypeError
         For object, half or extended precision dtypes, or what is not an array.
+    ValueError
+        If the method is not one of those.
     numpy.linalg.LinAlgError
         If a has fewer than two dimensions, or the framework's solver reports an error
-        (NumPy and PyTorch do for NaN and infinite entries, JAX returns NaN).
+        (NumPy and PyTorch do for NaN and infinite entries, JAX and Jacobi's method return
+        NaN).
 
     Notes
     -----
@@ -94,7 +106,7 @@ def svd(
     xp = framework.xp
     wide = a.shape[-2] < a.shape[-1]
     x = adjoint(xp, a) if wide else a
-    rule = Svd(bool(full_matrices), wide, current("svd"), bool(split))
+    rule = Svd(bool(full_matrices), wide, current("svd"), bool(split), kernel("svd", method))
     count = rule.frames(*x.shape[-2:])
     s, u, v, *null = framework.call(rule, x, outputs=count)
     if null:
@@ -104,14 +116,14 @@ def svd(
 
 
 @reported
-def svdvals(a: Array, *, checks: str | None = None) -> Array:
+def svdvals(a: Array, *, method: str = "auto", checks: str | None = None) -> Array:
     """Singular values, descending: ``svd(a).S`` without the vectors.
 
     Parameters
     ----------
     a : array, shape (..., m, n)
         As for `svd`.
-    checks
+    method, checks
         As for `svd`.
 
     Returns
@@ -143,4 +155,5 @@ def svdvals(a: Array, *, checks: str | None = None) -> Array:
     framework, (a,) = matrices("svdvals", a=a)
     wide = a.shape[-2] < a.shape[-1]
     x = adjoint(framework.xp, a) if wide else a
-    return framework.call(Svd(wide=wide, checks=current("svdvals")), x, outputs=1)[0]
+    rule = Svd(wide=wide, checks=current("svdvals"), method=kernel("svdvals", method))
+    return framework.call(rule, x, outputs=1)[0]

@@ -7,6 +7,7 @@ the dependence on the other inputs is that of the value alone.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -25,7 +26,27 @@ from .base import Framework
 class JaxSolvers:
     """`jax.numpy.linalg` and `jax.lax.linalg`."""
 
+    name = "JAX"
     xp = jnp
+
+    def decompose(self, decomposition, a):
+        return tuple(_decompose_p.bind(a, decomposition=decomposition))
+
+    def platform(self, a):
+        return jax.default_backend()
+
+    def combine(self, c, x, z, y):
+        return c * x + z * y
+
+    def in_blocks(self, kernel, a, block):
+        count = a.shape[0]
+        if count <= block:
+            return kernel(a)
+        steps = -(-count // block)
+        block = -(-count // steps)  # blocks of one size: the last is filled up with zeros
+        a = jnp.pad(a, [(0, steps * block - count), (0, 0), (0, 0)])
+        parts = lax.map(kernel, a.reshape(steps, block, *a.shape[1:]))
+        return tuple(x.reshape(-1, *x.shape[2:])[:count] for x in parts)
 
     def eigh(self, a, lower):
         w, v = jnp.linalg.eigh(a, UPLO="L" if lower else "U", symmetrize_input=False)
@@ -82,6 +103,11 @@ class JaxSolvers:
         nothing = jnp.zeros_like(returned)
         shape = jax.ShapeDtypeStruct(returned.shape, returned.dtype)
         return returned + jax.pure_callback(told, shape, nothing, *arrays)
+
+
+class _WholeStacks(JaxSolvers):
+    def in_blocks(self, kernel, a, block):
+        return kernel(a)
 
 
 class Jax(Framework):
@@ -201,6 +227,41 @@ def _batch(inputs, axes, *, rule):
     return found, (0,) * len(found)
 
 
+# a primitive of its own, so that vmap hands the kernel the whole stack
+_decompose_p = Primitive("loewner_decompose")
+_decompose_p.multiple_results = True
+
+
+def _decompose(a, *, decomposition):
+    return list(decomposition.evaluate(FRAMEWORK.solvers, a))
+
+
+@_decompose_p.def_abstract_eval
+def _decompose_avals(a, *, decomposition):
+    by_lapack = dataclasses.replace(decomposition, method="lapack")
+    return jax.make_jaxpr(functools.partial(_decompose, decomposition=by_lapack))(a).out_avals
+
+
+def _decompose_batch(inputs, axes, *, decomposition):
+    (a,), (axis,) = inputs, axes
+    found = _decompose_p.bind(jnp.moveaxis(a, axis, 0), decomposition=decomposition)
+    return found, (0,) * len(found)
+
+
+def _decompose_lowering(ctx, a, *, decomposition):
+    # a stack that is sharded stays where it is: blocks would gather it on every device
+    sharded = getattr(ctx.module_context.axis_context, "num_devices", 1) > 1
+    solvers = _WholeStacks() if sharded else FRAMEWORK.solvers
+
+    def whole(a):
+        return list(decomposition.evaluate(solvers, a))
+
+    return mlir.lower_fun(whole)(ctx, a)
+
+
+_decompose_p.def_impl(jax.jit(_decompose, static_argnames="decomposition"))
+mlir.register_lowering(_decompose_p, _decompose_lowering)
+batching.primitive_batchers[_decompose_p] = _decompose_batch
 ad.primitive_jvps[_linear_p] = _push
 ad.primitive_transposes[_linear_p] = _transpose
 batching.primitive_batchers[_linear_p] = _batch

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels import Decomposition
 from ..rules.pieces import hermitian_from_triangle
 from ..rules.rule import Array, Arrays
 
@@ -15,8 +16,24 @@ from ..rules.rule import Array, Arrays
 class StandardSolvers:
     """`linalg` of an array API namespace."""
 
+    name = "array API"
+
     def __init__(self, xp: Any):
         self.xp = xp
+
+    def decompose(self, decomposition: Decomposition, a: Array) -> Arrays:
+        return decomposition.evaluate(self, a)
+
+    def platform(self, a: Array) -> str:
+        return str(getattr(a, "device", "cpu")).split(":")[0].lower()
+
+    def combine(self, c: Array, x: Array, z: Array, y: Array) -> Array:
+        return c * x + z * y
+
+    def in_blocks(self, kernel: Any, a: Array, block: int) -> Arrays:
+        count = a.shape[0]
+        parts = [kernel(a[i : min(i + block, count), ...]) for i in range(0, count, block)]
+        return tuple(self.xp.concat(x, axis=0) for x in zip(*parts, strict=True))
 
     def eigh(self, a: Array, lower: bool) -> tuple[Array, Array]:
         w, v = self.xp.linalg.eigh(hermitian_from_triangle(self.xp, a, lower))
@@ -73,6 +90,22 @@ class StandardSolvers:
 class NumpySolvers(StandardSolvers):
     """`numpy.linalg`, with left eigenvectors and triangular solves from SciPy if installed."""
 
+    name = "NumPy"
+
+    def in_blocks(self, kernel, a, block):
+        # as numpy.linalg does, single precision is computed in double
+        double = np.result_type(a.dtype, np.float64)
+
+        def quiet(x):
+            with np.errstate(all="ignore"):
+                return kernel(x.astype(double))
+
+        def empty(shape, like):
+            single = a.dtype if np.iscomplexobj(like) else np.finfo(a.dtype).dtype
+            return np.empty(shape, single)
+
+        return filled_in_blocks(quiet, a, block, empty)
+
     def eigh(self, a, lower):
         w, v = np.linalg.eigh(a, "L" if lower else "U")
         return w, v
@@ -112,6 +145,22 @@ class NumpySolvers(StandardSolvers):
 
     def schur(self, a):
         return scipy_schur(a)
+
+
+def filled_in_blocks(kernel: Any, a: Array, block: int, empty: Any) -> Arrays:
+    """kernel(a), applied to so many of the b matrices of a (b, m, n) at a time.
+
+    `empty` makes the arrays that the blocks are gathered in, from a shape and an array alike.
+    """
+    count = a.shape[0]
+    whole: Arrays = ()
+    for start in range(0, count, block):
+        found = kernel(a[start : start + block])
+        if not start:
+            whole = tuple(empty((count, *x.shape[1:]), x) for x in found)
+        for out, x in zip(whole, found, strict=True):
+            out[start : start + block] = x
+    return whole
 
 
 def while_loop(condition: Any, body: Any, state: Arrays) -> Arrays:

@@ -6,10 +6,10 @@ call goes through a second class that defines only the backward.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from array_api_compat import torch as compat
 from torch._C._functorch import (
@@ -22,15 +22,27 @@ from torch._C._functorch import (
 from torch._functorch.pyfunctorch import retrieve_current_functorch_interpreter
 from torch.autograd import forward_ad
 
+from ..kernels import Decomposition
 from ..rules.rule import Array, Arrays, HostRule, Rule
 from .base import Framework
-from .numpy import has_scipy, scipy_eig, scipy_schur, while_loop
+from .numpy import filled_in_blocks, has_scipy, scipy_eig, scipy_schur, while_loop
 
 
 class _Namespace:
-    """array-api-compat's namespace, with functions that every kind of vmap knows."""
+    """array-api-compat's namespace, with functions that every kind of vmap knows.
+
+    And with short ways to the answers that every reverse pass asks for.
+    """
 
     conj = staticmethod(torch.conj)
+
+    @staticmethod
+    def any(x, axis=None):
+        return torch.any(x) if axis is None else torch.any(x, dim=axis)
+
+    @staticmethod
+    def isdtype(dtype, kind):
+        return dtype.is_complex if kind == "complex floating" else compat.isdtype(dtype, kind)
 
     @staticmethod
     def concat(xs, axis=0):
@@ -47,7 +59,28 @@ class _Namespace:
 class TorchSolvers:
     """`torch.linalg`, with left eigenvectors from SciPy on the CPU if it is installed."""
 
+    name = "PyTorch"
     xp = _Namespace()
+
+    def decompose(self, decomposition, a):
+        if not torch.compiler.is_compiling():
+            return decomposition.evaluate(self, a)
+        if decomposition.plan(self, a).method == "lapack":
+            return decomposition.lapack(self, a)
+        return tuple(_decomposed(a.detach(), *dataclasses.astuple(decomposition)))
+
+    def platform(self, a):
+        return a.device.type
+
+    def combine(self, c, x, z, y):
+        return torch.addcmul(c * x, z, y)
+
+    def in_blocks(self, kernel, a, block):
+        def empty(shape, like):
+            return like.new_empty(shape)
+
+        with torch.no_grad():
+            return filled_in_blocks(kernel, a.detach().resolve_conj(), block, empty)
 
     def eigh(self, a, lower):
         w, v = torch.linalg.eigh(a, UPLO="L" if lower else "U")
@@ -99,6 +132,27 @@ class TorchSolvers:
         return returned
 
 
+@torch.library.custom_op("loewner::decomposed", mutates_args=())
+def _decomposed(
+    a: torch.Tensor, operation: str, method: str, lower: bool, full: bool
+) -> list[torch.Tensor]:
+    """Compilers do not look into the loop over blocks."""
+    return [*Decomposition(operation, method, lower, full).evaluate(FRAMEWORK.solvers, a)]
+
+
+@_decomposed.register_fake
+def _(a, operation, method, lower, full):
+    *batch, m, n = a.shape
+    k = min(m, n)
+    values = a.new_empty((*batch, k), dtype=a.real.dtype)
+    if operation in ("eigvalsh", "svdvals"):
+        return [values]
+    if operation == "eigh":
+        return [values, torch.empty_like(a)]
+    p, q = (m, n) if full else (k, k)
+    return [a.new_empty((*batch, m, p)), values, a.new_empty((*batch, q, n))]
+
+
 def _eig_with_left(a):
     if torch.compiler.is_compiling():
         torch._dynamo.graph_break()
@@ -127,11 +181,10 @@ class Torch(Framework):
     def rules_out(self, test, *arrays):
         if torch.compiler.is_compiling() or _transforms():
             return False
-        given = [x for x in arrays if x is not None]
-        if any(not x.is_cpu or x.is_conj() or is_legacy_batchedtensor(x) for x in given):
+        if any(x is not None and (x.is_meta or is_legacy_batchedtensor(x)) for x in arrays):
             return False
-        plain = (None if x is None else x.detach().numpy() for x in arrays)
-        return not test(np, *plain).any()  # NumPy is the faster one for small arrays
+        held = test(self.xp, *arrays)
+        return not (held.any() if held.ndim else held)
 
     def asarray(self, x):
         return x if isinstance(x, torch.Tensor) else torch.as_tensor(x)

@@ -82,7 +82,7 @@ class EigReport(Report):
     def needed(self, xp, known, cotangents):
         same, kappa = self.same(xp, known)
         bent = xp.max(kappa, axis=-1) ** 2 * float(xp.finfo(kappa.dtype).eps) > _LOST
-        return phases(xp, cotangents[1], any_pair(xp, same) | bent)
+        return phases(xp, any_pair(xp, same) | bent, cotangents[1])
 
     def findings(self, xp, known, cotangents):
         gw, turn = cotangents

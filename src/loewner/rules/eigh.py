@@ -22,11 +22,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
+from ..kernels import Decomposition
 from .pieces import (
     adjoint,
+    chained,
     column_products,
     diagonal_matrix,
     herm,
+    near,
     parted,
     reciprocal_gap,
     same_cluster,
@@ -40,7 +43,6 @@ from .reports import (
     Report,
     Watch,
     gauge,
-    neighbours,
     norm,
     phases,
     rounding_unit,
@@ -56,7 +58,10 @@ from .sylvester import Sylvester
 
 @dataclasses.dataclass(frozen=True)
 class HermitianReport(Report):
-    """Of the eigenproblem; known: w; cotangents: those of w and of the turn Omega."""
+    """Of the eigenproblem; cotangents: those of w and of the turn Omega.
+
+    Known: w, and which neighbours among them are near.
+    """
 
     name = "eigh"
     texts: ClassVar = {
@@ -70,8 +75,7 @@ class HermitianReport(Report):
         return same_cluster(xp, known[0], tolerance(xp, known[0], known[0].shape[-1]))
 
     def needed(self, xp, known, cotangents):
-        w, turn = known[0], cotangents[1]
-        return phases(xp, turn, neighbours(xp, w, w.shape[-1]))
+        return phases(xp, xp.any(known[1], axis=-1), cotangents[1])
 
     def findings(self, xp, known, cotangents):
         gw, turn = cotangents
@@ -103,13 +107,14 @@ class Eigh(Rule):
     lower: bool = True
     checks: Checks | None = None
     split: bool = False
+    method: str = "auto"
 
     def evaluate(self, solvers, inputs, outputs=None):
         (a,) = inputs
         if outputs == 1:
-            return (solvers.eigvalsh(a, self.lower),)
+            return solvers.decompose(Decomposition("eigvalsh", self.method, self.lower), a)
         xp = solvers.xp
-        w, v = solvers.eigh(a, self.lower)
+        w, v = solvers.decompose(Decomposition("eigh", self.method, self.lower), a)
         if self.checks and self.checks.strict:
             v = turned(solvers, v, HermitianReport().same(xp, (w,)), self.checks.strict)
         if self.split:
@@ -120,19 +125,20 @@ class Eigh(Rule):
 
     @property
     def _watch(self) -> Watch | None:
-        return watch(HermitianReport(), self.checks, 1)
+        return watch(HermitianReport(), self.checks, 2)
 
     def jvp(self, ops, inputs, outputs, tangents):
         w, v, b = outputs
         (da,) = tangents
         xp = ops.xp
-        same = _clusters(ops, w)
+        close = _close(ops, w)
+        same = chained(xp, close, w.shape[-1])
         av = da @ v
         dw = column_products(xp, v, av)  # Re diag P, without the rest of P
         p = herm(xp, adjoint(xp, v) @ av)  # P = herm(V^H dA V)
         (omega,) = ops.solve(Sylvester(), (same,), (b, b), (p,))
-        if self._watch:
-            dw, omega = ops.call(self._watch, w, dw, omega)
+        if watch := self._watch:
+            dw, omega = ops.call(watch, w, close, dw, omega)
         db = xp.where(same, p, xp.zeros_like(p))  # M o P
         return dw, v @ omega, db
 
@@ -141,11 +147,13 @@ class Eigh(Rule):
         gw, gv, gb = cotangents
         xp = ops.xp
         z = None if gv is None else adjoint(xp, v) @ gv
-        if self._watch:
-            gw, z = self._watch.seen(ops, (w,), (gw, z))
-        if gv is None and gb is None:
+        values = gv is None and gb is None
+        close = None if values and not self.checks else _close(ops, w)
+        if watch := self._watch:
+            gw, z = watch.seen(ops, (w, close), (gw, z))
+        if values:
             return ((v * xp.astype(gw, v.dtype)[..., None, :]) @ adjoint(xp, v),)
-        same = _clusters(ops, w)
+        same = chained(xp, close, w.shape[-1])
         inner = []
         if z is not None:
             inner += ops.solve(Sylvester(), (same,), (b, b), (skew(xp, z),), adjoint=True)
@@ -156,7 +164,7 @@ class Eigh(Rule):
         return (v @ total(*inner) @ adjoint(xp, v),)
 
 
-def _clusters(ops: Ops, w: Array) -> Array:
-    """Pairs in one cluster, (..., n, n)."""
+def _close(ops: Ops, w: Array) -> Array:
+    """Neighbours in one cluster, (..., n - 1)."""
     xp, w = ops.xp, ops.constant(w)
-    return same_cluster(xp, w, tolerance(xp, w, w.shape[-1]))
+    return near(xp, w, tolerance(xp, w, w.shape[-1]))

@@ -19,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from ..kernels import Decomposition
 from .eigh import HermitianReport
 from .pieces import (
     adjoint,
@@ -48,7 +49,7 @@ class DefiniteReport(HermitianReport):
         return _same(xp, *known)
 
     def needed(self, xp, known, cotangents):
-        return phases(xp, cotangents[1], any_pair(xp, self.same(xp, known)))
+        return phases(xp, any_pair(xp, self.same(xp, known)), cotangents[1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +64,7 @@ class GeneralizedEigh(Rule):
     lower: bool = True
     checks: Checks | None = None
     split: bool = False
+    method: str = "auto"
 
     def evaluate(self, solvers, inputs, outputs=None):
         a, b = inputs
@@ -76,8 +78,8 @@ class GeneralizedEigh(Rule):
         half = solvers.solve_triangular(factor, a, lower=True)
         c = solvers.solve_triangular(factor, adjoint(xp, half), lower=True)  # L^-1 A L^-H
         if outputs == 1:
-            return (solvers.eigvalsh(c, True),)
-        w, y = solvers.eigh(c, True)
+            return solvers.decompose(Decomposition("eigvalsh", self.method), c)
+        w, y = solvers.decompose(Decomposition("eigh", self.method), c)
         v = solvers.solve_triangular(adjoint(xp, factor), y, lower=False)
         length = xp.sum(xp.abs(v) ** 2, axis=-2)
         v = v * units[..., :, None]

@@ -19,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from ..kernels import Decomposition
 from .operator_integral import DataGradient, OperatorIntegral, conjugate
 from .pieces import (
     adjoint,
@@ -46,7 +47,8 @@ class HermitianFrame(Rule):
         return watch(FiniteReport(), self.checks, 1)
 
     def values(self, solvers: Solvers, a: Array) -> Array:
-        return solvers.eigvalsh(a, True) + poison(solvers.xp, a)
+        (w,) = solvers.decompose(Decomposition("eigvalsh"), a)
+        return w + poison(solvers.xp, a)
 
     copies = 1
     """How often each value is an eigenvalue of the operator."""
@@ -60,7 +62,7 @@ class HermitianFrame(Rule):
 
     def evaluate(self, solvers, inputs, outputs=None):
         (a,) = inputs
-        w, v = solvers.eigh(a, True)
+        w, v = solvers.decompose(Decomposition("eigh"), a)
         lost = poison(solvers.xp, a)  # solvers may return finite numbers for infinite ones
         w, v = w + lost, v + lost[..., None]
         return w, v, diagonal_matrix(solvers.xp, w, v.dtype)
@@ -82,7 +84,8 @@ class HermitianFrame(Rule):
         v = ops.constant(v)
         gb = xp.zeros_like(b) if gb is None else herm(xp, gb)
         ga = v @ gb @ adjoint(xp, v)
-        return self._watch.seen(ops, (w,), (ga,)) if self._watch else (ga,)
+        watch = self._watch
+        return watch.seen(ops, (w,), (ga,)) if watch else (ga,)
 
 
 @dataclasses.dataclass(frozen=True)

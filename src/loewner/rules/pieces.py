@@ -120,10 +120,19 @@ def same_cluster(xp: Any, w: Array, tau: Array) -> Array:
     tau is (..., 1), or (..., n - 1) for a width of its own for each pair of neighbours. A
     cluster is a chain of neighbours at most tau apart, so being in one is transitive.
     """
-    if w.shape[-1] == 0:
-        return w[..., :, None] == w[..., None, :]
-    far = ~(xp.abs(w[..., 1:] - w[..., :-1]) <= tau)
-    label = xp.cumulative_sum(xp.astype(far, xp.int32), axis=-1, include_initial=True)
+    return chained(xp, near(xp, w, tau), w.shape[-1])
+
+
+def near(xp: Any, w: Array, tau: Array) -> Array:
+    """Which neighbours among the sorted real values w (..., n) are tau apart or less."""
+    return xp.abs(w[..., 1:] - w[..., :-1]) <= tau
+
+
+def chained(xp: Any, close: Array, n: int) -> Array:
+    """`same_cluster` of n values, given which neighbours are near."""
+    label = xp.cumulative_sum(xp.astype(~close, xp.int32), axis=-1, include_initial=True)
+    if n == 0:
+        label = label[..., :0]
     return label[..., :, None] == label[..., None, :]
 
 

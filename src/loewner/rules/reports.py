@@ -21,9 +21,9 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from .pieces import filled, positions, real, skew, tolerance, total, width
+from .pieces import filled, positions, real, skew, tolerance, total
 from .rule import Array, Arrays, HostRule, Ops, Rule, Solvers
 
 POLICIES = ("off", "warn", "raise", "nan", "record")
@@ -38,8 +38,7 @@ class DerivativeError(ArithmeticError):
     """A derivative was asked for that the decomposition does not determine."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Checks:
+class Checks(NamedTuple):
     """What to do about derivatives of one function of the library, and its name."""
 
     policy: str
@@ -133,7 +132,7 @@ class Watch(Rule):
     def seen(self, ops: Ops, known: Arrays, cotangents: Sequence[Array]) -> Arrays:
         """The cotangents, reported on; NaN if that is the policy."""
         present = [i for i, g in enumerate(cotangents) if g is not None]
-        if not present or any(0 in x.shape for x in (*known, cotangents[present[0]])):
+        if not present or 0 in known[0].shape or 0 in cotangents[present[0]].shape:
             return tuple(cotangents)
         if self.checks.policy != "record" and ops.rules_out(self._needed, *known, *cotangents):
             return tuple(cotangents)
@@ -284,12 +283,13 @@ class FiniteReport(Report):
 
     def needed(self, xp, known, cotangents):
         (g,) = cotangents
-        finite = xp.isfinite(xp.sum(known[0], axis=-1))
-        return finite & ~xp.isfinite(xp.sum(xp.sum(xp.abs(g) * 0, axis=-1), axis=-1))
+        whole = xp.sum(g, axis=(-2, -1))
+        return whole - whole != 0  # NaN if it is not finite; one that overflows is looked into
 
     def findings(self, xp, known, cotangents):
         (g,) = cotangents
-        lost = xp.astype(~xp.isfinite(xp.abs(g)), known[0].dtype)
+        finite = xp.isfinite(xp.sum(known[0], axis=-1))[..., None, None]
+        lost = xp.astype(finite & ~xp.isfinite(xp.abs(g)), known[0].dtype)
         return {"undefined": (lost, xp.zeros_like(lost))}
 
 
@@ -357,22 +357,18 @@ def off_diagonal(xp: Any, x: Array) -> Array:
     return i[..., :, None] != i[..., None, :]
 
 
-def phases(xp: Any, turn: Array, found: Array) -> Array:
-    """Where a complex loss may depend on phases, beside what has been found already, (...)."""
-    if turn is None or not xp.isdtype(turn.dtype, "complex floating"):
+def phases(xp: Any, found: Array, *turns: Array) -> Array:
+    """Where a complex loss may depend on phases, beside what has been found already, (...).
+
+    By its turns, taken together; some may be None.
+    """
+    present = [t for t in turns if t is not None]
+    if not present or not xp.isdtype(present[0].dtype, "complex floating"):
         return found
-    size = xp.max(xp.max(xp.abs(turn), axis=-1), axis=-1)
+    turn = total(*present)
+    size = xp.max(xp.abs(xp.real(turn)), axis=(-2, -1))  # no more than the norm, and cheap
     phase = xp.max(xp.abs(xp.imag(xp.linalg.diagonal(turn))), axis=-1)
     return found | (phase > rounding(xp, size, turn.shape[-1]) * size)
-
-
-def neighbours(xp: Any, w: Array, size: int) -> Array:
-    """Whether two of the ascending values w (..., n) are in one cluster, (...)."""
-    if w.shape[-1] < 2:
-        return xp.sum(w, axis=-1) != xp.sum(w, axis=-1)
-    gap = xp.min(w[..., 1:] - w[..., :-1], axis=-1)
-    largest = xp.maximum(-w[..., 0], w[..., -1])
-    return gap <= width(xp, w, size) * largest
 
 
 def any_pair(xp: Any, pairs: Array) -> Array:

@@ -50,7 +50,24 @@ VOCABULARY = frozenset(
 class Solvers(Protocol):
     """The decompositions a framework computes, without derivatives."""
 
+    name: str
     xp: Any
+
+    def decompose(self, decomposition: Any, a: Array) -> Arrays:
+        """A `kernels.Decomposition` of a stack, by the kernel that suits it."""
+        ...
+
+    def platform(self, a: Array) -> str:
+        """Where the array is: "cpu" or another device."""
+        ...
+
+    def combine(self, c: Array, x: Array, z: Array, y: Array) -> Array:
+        """c x + z y, entry by entry."""
+        ...
+
+    def in_blocks(self, kernel: Any, a: Array, block: int) -> Arrays:
+        """kernel(a), applied to so many of the matrices of a stack (b, m, n) at a time."""
+        ...
 
     def eigh(self, a: Array, lower: bool) -> tuple[Array, Array]: ...
     def eigvalsh(self, a: Array, lower: bool) -> Array: ...

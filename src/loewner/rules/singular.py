@@ -25,6 +25,7 @@ import dataclasses
 import math
 from typing import Any
 
+from ..kernels import Decomposition
 from .operator_integral import DataGradient, OperatorIntegral, conjugate
 from .pieces import adjoint, diagonal_matrix, filled, herm, like, poison, real, skew, total
 from .reports import Checks, FiniteReport, Watch, watch
@@ -38,7 +39,7 @@ def singular_vectors(solvers: Solvers, a: Array, wide: bool) -> tuple[Array, Arr
     NaN where A is not finite, for which solvers may return finite numbers.
     """
     xp = solvers.xp
-    u, s, vh = solvers.svd(adjoint(xp, a) if wide else a, False)
+    u, s, vh = solvers.decompose(Decomposition("svd"), adjoint(xp, a) if wide else a)
     u, v = (adjoint(xp, vh), u) if wide else (u, adjoint(xp, vh))
     lost = poison(xp, a)
     return s + lost, u + lost[..., None], v + lost[..., None]
@@ -73,7 +74,8 @@ class SingularFrame(Rule):
 
     def values(self, solvers: Solvers, a: Array) -> Array:
         given = adjoint(solvers.xp, a) if self.wide else a
-        return solvers.svdvals(given) + poison(solvers.xp, a)
+        (s,) = solvers.decompose(Decomposition("svdvals"), given)
+        return s + poison(solvers.xp, a)
 
     copies = 2
     """Each singular value is twice an eigenvalue of the dilation, up to sign."""
@@ -115,7 +117,8 @@ class SingularFrame(Rule):
             gc = total(gc, -(adjoint(xp, u) @ gk))
         inner = u @ (xp.zeros_like(c) if gc is None else gc)
         ga = total(inner, gk) @ adjoint(xp, v)
-        return self._watch.seen(ops, (s,), (ga,)) if self._watch else (ga,)
+        watch = self._watch
+        return watch.seen(ops, (s,), (ga,)) if watch else (ga,)
 
 
 @dataclasses.dataclass(frozen=True)

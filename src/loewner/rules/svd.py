@@ -30,14 +30,16 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
+from ..kernels import Decomposition
 from .pieces import (
     adjoint,
+    chained,
     column_products,
     diagonal_matrix,
     herm,
+    near,
     parted,
     reciprocal_gap,
-    same_cluster,
     skew,
     tolerance,
     total,
@@ -46,7 +48,6 @@ from .reports import (
     Checks,
     Report,
     Watch,
-    neighbours,
     norm,
     off_diagonal,
     phases,
@@ -59,13 +60,13 @@ from .reports import (
     value_error,
     watch,
 )
-from .rule import Array, Ops, Rule
+from .rule import Array, Rule
 from .sylvester import CoupledSylvester
 
 
 @dataclasses.dataclass(frozen=True)
 class SvdReport(Report):
-    """Known: s[, U, N]; cotangents: of s, of the turns L and R[, K[, N]]; m rows of A.
+    """Known: s, `near`[, U, N]; cotangents: of s, of the turns L and R[, K[, N]]; m rows of A.
 
     Off the cluster of zero U and V turn together, on it each by itself. There, and with a
     null frame N, turns between U and its complement are open as well: without N what lies
@@ -95,27 +96,29 @@ class SvdReport(Report):
     def shape(self):
         return self.m, self.full
 
-    def masks(self, xp: Any, s: Array) -> tuple[Array, Array]:
-        """Pairs in one cluster (..., n, n), and the members of the cluster of zero (..., n)."""
+    def near(self, xp: Any, s: Array) -> Array:
+        """Which neighbours among the values, and zero after them, are near, (..., n)."""
         ends = xp.concat([s, xp.zeros_like(xp.sum(s, axis=-1, keepdims=True))], axis=-1)
-        same = same_cluster(xp, ends, tolerance(xp, s, self.m))
+        return near(xp, ends, tolerance(xp, s, self.m))
+
+    def masks(self, xp: Any, close: Array) -> tuple[Array, Array]:
+        """Pairs in one cluster (..., n, n), and the members of the cluster of zero (..., n)."""
+        same = chained(xp, close, close.shape[-1] + 1)
         return same[..., :-1, :-1], same[..., -1, :-1]
 
     def needed(self, xp, known, cotangents):
-        s = known[0]
-        found = neighbours(xp, -s, self.m) | xp.any(s <= tolerance(xp, s, self.m), axis=-1)
-        if len(known) > 1 and any(g is not None for g in cotangents[1:]):
+        found = xp.any(known[1], axis=-1)
+        if len(known) > 2 and any(g is not None for g in cotangents[1:]):
             return found | True
-        turns = [g for g in cotangents[1:3] if g is not None]
-        return phases(xp, total(*turns), found)
+        return phases(xp, found, *cotangents[1:3])
 
     def findings(self, xp, known, cotangents):
         gs, left, right, *rest = cotangents
-        s = known[0]
-        same, zero = self.masks(xp, s)
+        s, close, *frames = known
+        same, zero = self.masks(xp, close)
         found = {}
         if any(g is not None for g in cotangents[1:]):
-            found |= self._gauge(xp, known, left, right, same, zero, *rest)
+            found |= self._gauge(xp, frames, left, right, same, zero, *rest)
         if gs is not None:
             pair = zero[..., :, None] & zero[..., None, :]
             found["unresolved"] = spread(xp, s, gs, same & ~pair)
@@ -127,8 +130,8 @@ class SvdReport(Report):
 
     def error(self, xp, known, cotangents):
         gs, left, right, *rest = cotangents
-        s = known[0]
-        same, zero = self.masks(xp, s)
+        s, close = known[:2]
+        same, zero = self.masks(xp, close)
         terms = [] if gs is None else [value_error(xp, gs)]
         if left is not None or right is not None:
             none = xp.zeros_like(right if left is None else left)
@@ -144,13 +147,13 @@ class SvdReport(Report):
                 terms.append(turn_error(xp, inverse, rest[0], width))
         return total(*terms)
 
-    def _gauge(self, xp, known, left, right, same, zero, outer=None, null=None):
+    def _gauge(self, xp, frames, left, right, same, zero, outer=None, null=None):
         if left is None and right is None:  # then there is a null frame
-            left = xp.zeros_like(adjoint(xp, known[1]) @ known[1])
+            left = xp.zeros_like(adjoint(xp, frames[0]) @ frames[0])
         none = xp.zeros_like(right if left is None else left)
         left, right = (none if g is None else g for g in (left, right))
         if null is not None and outer is None:
-            outer = xp.zeros_like(known[1])
+            outer = xp.zeros_like(frames[0])
         size = norm(xp, left if outer is None else outer) + norm(xp, right)
         x, y = skew(xp, left), skew(xp, right)
         pair = zero[..., :, None] & zero[..., None, :]
@@ -164,7 +167,7 @@ class SvdReport(Report):
         if xp.isdtype(left.dtype, "complex floating"):
             found["phase"] = (xp.where(off, nothing, part), allowed)
         if null is not None:
-            frames = [adjoint(xp, frame) for frame in known[1:]]
+            frames = [adjoint(xp, frame) for frame in frames]
             size = size + norm(xp, null)
             within = xp.abs(skew(xp, frames[1] @ null))
             across = xp.abs(frames[0] @ null - adjoint(xp, frames[1] @ outer)) / 2
@@ -195,6 +198,7 @@ class Svd(Rule):
     wide: bool = False
     checks: Checks | None = None
     split: bool = False
+    method: str = "auto"
 
     def frames(self, m: int, n: int) -> int:
         """How many of the outputs are s and the frames."""
@@ -206,8 +210,9 @@ class Svd(Rule):
         m, n = a.shape[-2:]
         given = adjoint(xp, a) if self.wide else a
         if outputs == 1:
-            return (solvers.svdvals(given),)
-        u, s, vh = solvers.svd(given, self.full)
+            return solvers.decompose(Decomposition("svdvals", self.method), given)
+        how = Decomposition("svd", self.method, full=self.full)
+        u, s, vh = solvers.decompose(how, given)
         u, v = (adjoint(xp, vh), u) if self.wide else (u, adjoint(xp, vh))
         if self.checks and self.checks.strict:
             u, v = self._turned(solvers, s, u, v, 3 * self.checks.strict)
@@ -232,7 +237,8 @@ class Svd(Rule):
     def _turned(self, solvers, s, u, v, seed):
         """U and V turned inside the clusters: together, and on that of zero each by itself."""
         xp, (m, n) = solvers.xp, (u.shape[-2], v.shape[-1])
-        same, zero = self._report(m).masks(xp, s)
+        report = self._report(m)
+        same, zero = report.masks(xp, report.near(xp, s))
         pair = zero[..., :, None] & zero[..., None, :]
         v = turned(solvers, turned(solvers, v, same & ~pair, seed), pair, seed + 1)
         first = turned(solvers, u[..., :, :n], same & ~pair, seed)
@@ -250,14 +256,13 @@ class Svd(Rule):
     def _watch(self, m: int, known: int) -> Watch | None:
         return watch(self._report(m), self.checks, known)
 
-    def _masks(self, ops: Ops, s: Array, m: int) -> tuple[Array, Array]:
-        return self._report(m).masks(ops.xp, ops.constant(s))
-
     def jvp(self, ops, inputs, outputs, tangents):
         s, u, v, null, b, c = self._name(outputs)
         (da,) = tangents
         xp = ops.xp
-        same, zero = self._masks(ops, s, u.shape[-2])
+        report = self._report(u.shape[-2])
+        close = report.near(xp, ops.constant(s))
+        same, zero = report.masks(xp, close)
         y = da @ v
         ds = column_products(xp, u, y)  # Re diag P, without the rest of P
         p = adjoint(xp, u) @ y
@@ -265,7 +270,7 @@ class Svd(Rule):
         both_zero = zero[..., :, None] & zero[..., None, :]
         none = xp.zeros_like(p)
         db = xp.where(same, (p + ph) / 2, none) + xp.where(both_zero, (p - ph) / 2, none)
-        known = (s,) if null is None else (s, u, null)
+        known = (s, close) if null is None else (s, close, u, null)
         watch = self._watch(y.shape[-2], len(known))
         if c is None:
             left, right = ops.solve(CoupledSylvester(tall=False), (same, zero), (b,), (p, ph))
@@ -294,14 +299,17 @@ class Svd(Rule):
         uh, vh = adjoint(xp, u), adjoint(xp, v)
         left = None if gu is None else uh @ gu
         right = None if gv is None else vh @ gv
-        known = (s,) if null is None else (s, u, null)
+        values = gu is None and gv is None and gnull is None and gb is None and gc is None
+        report = self._report(u.shape[-2])
+        close = None if values and not self.checks else report.near(xp, ops.constant(s))
+        known = (s, close) if null is None else (s, close, u, null)
         if watch := self._watch(u.shape[-2], len(known)):
             outer = () if c is None else (gu,) if null is None else (gu, gnull)
             gs, left, right, *outer = watch.seen(ops, known, (gs, left, right, *outer))
             gu, gnull = (outer[0] if outer else gu), (outer[1] if len(outer) > 1 else gnull)
-        if gu is None and gv is None and gnull is None and gb is None and gc is None:
+        if values:
             return ((u * xp.astype(gs, u.dtype)[..., None, :]) @ vh,)
-        same, zero = self._masks(ops, s, u.shape[-2])
+        same, zero = report.masks(xp, close)
         none = xp.zeros_like(b)
         left, right = (none if x is None else x for x in (left, right))
         inner = [None if gs is None else diagonal_matrix(xp, gs, u.dtype)]

@@ -1,0 +1,69 @@
+"""How a decomposition is computed, without derivatives: by LAPACK or by a kernel of our own.
+
+A rule asks its solvers for a `Decomposition`, `choose` says which kernel computes it, and the
+framework hands the kernel a stack in blocks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+
+from ..rules.rule import Array, Arrays, Solvers
+from . import jacobi
+from .choice import METHODS, Plan, choose
+
+__all__ = ["METHODS", "Decomposition", "Plan", "choose"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Decomposition:
+    """A decomposition of a stack a (..., m, n), and by which method.
+
+    "eigh" gives (w, V), "eigvalsh" (w,), "svd" (U, s, Vh) and "svdvals" (s,).
+    """
+
+    operation: str
+    method: str = "auto"
+    lower: bool = True
+    """The triangle that eigh and eigvalsh read."""
+    full: bool = False
+    """Whether the U and Vh of svd are square."""
+
+    def plan(self, solvers: Solvers, a: Array) -> Plan:
+        """The kernel for this stack."""
+        batch, dtype = math.prod(a.shape[:-2]), str(a.dtype).split(".")[-1]
+        platform = solvers.platform(a)
+        shape = a.shape[-2], a.shape[-1]
+        if 0 in shape or batch == 0:
+            return Plan("lapack")
+        return choose(self.operation, shape, dtype, batch, platform, solvers.name, self.method)
+
+    def evaluate(self, solvers: Solvers, a: Array) -> Arrays:
+        """The factors; a kernel of our own is handed one block of the stack at a time."""
+        plan = self.plan(solvers, a)
+        if plan.method == "lapack":
+            return self.lapack(solvers, a)
+        batch = a.shape[:-2]
+        flat = solvers.xp.reshape(a, (-1, *a.shape[-2:]))
+        kernel = functools.partial(self.jacobi, solvers)
+        found = solvers.in_blocks(kernel, flat, plan.block)
+        return tuple(solvers.xp.reshape(x, (*batch, *x.shape[1:])) for x in found)
+
+    def lapack(self, solvers: Solvers, a: Array) -> Arrays:
+        """By the framework's own solver."""
+        if self.operation == "eigh":
+            return solvers.eigh(a, self.lower)
+        if self.operation == "eigvalsh":
+            return (solvers.eigvalsh(a, self.lower),)
+        if self.operation == "svd":
+            return solvers.svd(a, self.full)
+        return (solvers.svdvals(a),)
+
+    def jacobi(self, solvers: Solvers, a: Array) -> Arrays:
+        """By Jacobi's method, of a block (b, m, n)."""
+        vectors = self.operation in ("eigh", "svd")
+        if self.operation in ("eigh", "eigvalsh"):
+            return jacobi.eigh(solvers, a, self.lower, vectors)
+        return jacobi.svd(solvers, a, self.full, vectors)

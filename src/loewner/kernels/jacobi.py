@@ -1,0 +1,360 @@
+"""Jacobi's method for stacks of small matrices: plain array operations, the stack as last axis.
+
+Every operation acts on one entry, or one column, of all matrices of a block at once, so that
+the stack is the axis that is contiguous and vectorised, and nothing branches on a value.
+
+*Two-sided*, of Hermitian A. With d = a_qq - a_pp and h = sqrt(d^2 + 4 |a_pq|^2), the turn
+
+    tau = 2 a_pq / (d + sign(d) h),    c = 1/sqrt(1 + |tau|^2),    z = c tau,
+    v_p <- c v_p - conj(z) v_q,        v_q <- z v_p + c v_q                                (1)
+
+annihilates a_pq and moves a_pp and a_qq by -+ Re(conj(tau) a_pq). It is the smaller of the two
+angles that do, at most pi/4, with which sweeps over all pairs in the order of rows converge
+(Forsythe and Henrici, Trans. AMS 94 (1960)), in the end quadratically (Wilkinson, Numer. Math.
+4 (1962); van Kempen, Numer. Math. 9 (1966), where eigenvalues repeat): three to five sweeps
+for n = 3, 4. A is scaled by a power of two, which rounds nothing, so that no square leaves
+the range, and converged once |a_pq| <= eps/4 max |a_ij|.
+
+*One-sided*, of A (m, n), m >= n (Hestenes, J. SIAM 6 (1958); de Rijk, SISSC 10 (1989)): (1) turns
+the columns of G = A V so that they become orthogonal, as the two-sided method does on
+G^H G, of which only the entries at hand are formed. Converged once
+|g_p^H g_q| <= sqrt(m) eps |g_p| |g_q|, with which each column is found to its own precision,
+however small (Demmel and Veselic, SIMAX 13 (1992)). The singular values are the lengths of the
+columns and U their directions; those shorter than eps times the longest have none that
+matters, and U is completed by Gram and Schmidt's method, twice over.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ..rules.pieces import adjoint, conj, real, total
+from ..rules.rule import Array, Arrays, Solvers
+
+_SWEEPS = 40
+"""More than were ever seen to be needed; a bound for what is not a number."""
+
+
+def eigh(solvers: Solvers, a: Array, lower: bool, vectors: bool = True) -> Arrays:
+    """w (b, n) ascending[, V (b, n, n)] of the Hermitian matrices in a triangle of a (b, n, n)."""
+    xp, n = solvers.xp, a.shape[-1]
+    places = [(i, j) for i in range(n) for j in range(i + 1)]
+    x = xp.stack([a[..., i, j] if lower else conj(xp, a[..., j, i]) for i, j in places])
+    scale = _scale(solvers, x, power=2)
+    x = scale.scaled(x)
+    below = [real(xp, x[k, ...]) if i == j else x[k, ...] for k, (i, j) in enumerate(places)]
+    diagonal = [k for k, (i, j) in enumerate(places) if i == j]
+    limit = float(xp.finfo(scale.size.dtype).eps) / 4 * scale.scaled(scale.size)
+    noise = limit * limit + _tiny(xp, limit)
+    pairs = [(p, q) for p in range(n - 1) for q in range(p + 1, n)]
+
+    def open_(state: Arrays) -> Array:
+        sweep, *x = state
+        far = [xp.abs(x[_place(q, p)]) > limit for p, q in pairs]
+        return _goes_on(xp, sweep, far)
+
+    def swept(state: Arrays) -> Arrays:
+        sweep, *x = state
+        core, frame = x[: len(below)], x[len(below) :]
+        for p, q in pairs:
+            _annihilate(solvers, core, noise, n, p, q, frame)
+        return (sweep + 1, *core, *frame)
+
+    frame = _identity(xp, 0 * x[0, ...], n) if vectors else []
+    state = (0, *below, *frame)
+    # a single turn leaves nothing to be turned
+    _, *x = swept(state) if n == 2 else solvers.while_loop(open_, swept, state)
+    w = [x[i] for i in diagonal]
+    frame = x[len(below) :]
+    _sort(xp, w, [frame] if vectors else [])
+    w = scale.back(xp.stack(w, axis=-1))
+    return (w, _columns(xp, frame)) if vectors else (w,)
+
+
+def svd(solvers: Solvers, a: Array, full: bool = False, vectors: bool = True) -> Arrays:
+    """[U (b, m, k),] S (b, k) descending[, Vh (b, k, n)] of a (b, m, n); U, Vh square if `full`."""
+    if a.shape[-2] < a.shape[-1]:
+        ah = conj(solvers.xp, solvers.xp.matrix_transpose(a))
+        if not vectors:
+            return svd(solvers, ah, vectors=False)
+        u, s, vh = svd(solvers, ah, full)
+        return adjoint(solvers.xp, vh), s, adjoint(solvers.xp, u)
+    xp, (m, n) = solvers.xp, a.shape[-2:]
+    x = xp.stack([a[..., i, j] for j in range(n) for i in range(m)])
+    scale = _scale(solvers, x, power=4)
+    x = scale.scaled(x)
+    g = [x[j * m : (j + 1) * m, ...] for j in range(n)]
+    eps, tiny = float(xp.finfo(a.dtype).eps), _tiny(xp, a)
+    pairs = [(p, q) for p in range(n - 1) for q in range(p + 1, n)]
+
+    def allowed(squares: list[Array], p: int, q: int) -> Array:
+        return m * eps**2 * squares[p] * squares[q] + tiny
+
+    def open_(state: Arrays) -> Array:
+        sweep, *x = state
+        squares = x[-n:]
+        products = [_abs2(xp, _inner(xp, x[p], x[q])) for p, q in pairs]
+        far = [x > allowed(squares, p, q) for x, (p, q) in zip(products, pairs, strict=True)]
+        return _goes_on(xp, sweep, far)
+
+    def swept(state: Arrays) -> Arrays:
+        sweep, *x = state
+        g, frame, squares = x[:n], x[n:-n], x[-n:]
+        for p, q in pairs:
+            product = _inner(xp, g[p], g[q])
+            noise = allowed(squares, p, q)
+            c, z, shift = _turn(xp, squares[p], squares[q], product, noise)
+            squares[p], squares[q] = squares[p] - shift, squares[q] + shift
+            _rotate(solvers, g, p, q, c, z)
+            if frame:
+                _rotate(solvers, frame, p, q, c, z)
+        return (sweep + 1, *g, *frame, *(_square(xp, x) for x in g))
+
+    frame = _identity(xp, 0 * x[0, ...], n) if vectors else []
+    state = (0, *g, *frame, *(_square(xp, x) for x in g))
+    _, *x = solvers.while_loop(open_, swept, state)
+    g, frame = x[:n], x[n : 2 * n]
+    s = [xp.sqrt(y) for y in x[-n:]]
+    if not vectors:
+        _sort(xp, s, [], descending=True)
+        return (scale.back(xp.stack(s, axis=-1)),)
+    _sort(xp, s, [g, frame], descending=True)
+    u = _directions(solvers, s, g, eps, m if full else n)
+    vh = xp.permute_dims(xp.stack([conj(xp, x) for x in frame]), (2, 0, 1))
+    return xp.permute_dims(u, (2, 1, 0)), scale.back(xp.stack(s, axis=-1)), vh
+
+
+def _turn(xp: Any, app: Array, aqq: Array, apq: Array, noise: Array) -> tuple[Array, Array, Array]:
+    """c and z of (1), and by how much the diagonal moves.
+
+    With the square of what counts as zero under the root, which leaves behind no more than
+    that, equal values are not turned by what is rounding.
+    """
+    d, twice = aqq - app, apq + apq
+    h = xp.sqrt(d * d + (_abs2(xp, twice) + noise))
+    tau = twice / _as(xp, d + xp.copysign(h, d), apq)
+    c = 1 / xp.sqrt(_abs2(xp, tau) + 1)
+    return c, _as(xp, c, tau) * tau, real(xp, conj(xp, tau) * apq)
+
+
+def _tiny(xp: Any, x: Array) -> float:
+    return float(xp.finfo(x.dtype).smallest_normal)
+
+
+def _rotate(solvers: Solvers, columns: list[Array], p: int, q: int, c: Array, z: Array) -> None:
+    """Columns (m, b) turned by (1), in place in the list."""
+    x, y = columns[p], columns[q]
+    c = _as(solvers.xp, c, z)
+    columns[p] = solvers.combine(c, x, -conj(solvers.xp, z), y)
+    columns[q] = solvers.combine(c, y, z, x)
+
+
+def _annihilate(
+    solvers: Solvers, core: list[Array], noise: Array, n: int, p: int, q: int, frame: list[Array]
+) -> None:
+    """a_pq turned to zero by (1), and the frame with it, in place in the lists."""
+    xp = solvers.xp
+    at = _place(q, p)
+    app, aqq, apq = core[_place(p, p)], core[_place(q, q)], conj(xp, core[at])
+    c, z, shift = _turn(xp, app, aqq, apq, noise)
+    core[_place(p, p)], core[_place(q, q)] = app - shift, aqq + shift
+    core[at] = xp.zeros_like(apq)
+    for r in range(n):
+        if r in (p, q):
+            continue
+        pair = [_entry(xp, core, r, p), _entry(xp, core, r, q)]
+        _rotate(solvers, pair, 0, 1, c, z)
+        for j, x in zip((p, q), pair, strict=True):
+            core[_place(max(r, j), min(r, j))] = x if r > j else conj(xp, x)
+    if frame:
+        _rotate(solvers, frame, p, q, c, z)
+
+
+def _place(i: int, j: int) -> int:
+    """Where a_ij is in the list of the lower triangle by rows."""
+    return i * (i + 1) // 2 + j
+
+
+def _entry(xp: Any, core: list[Array], i: int, j: int) -> Array:
+    return core[_place(i, j)] if i >= j else conj(xp, core[_place(j, i)])
+
+
+def _directions(solvers: Solvers, s: list[Array], g: list[Array], eps: float, count: int) -> Array:
+    """U as (count, m, b): the directions of the columns g, completed where they are too short."""
+    xp, n = solvers.xp, len(s)
+    long = [x > eps * s[0] for x in s]
+    u = []
+    for x, y, found in zip(s, g, long, strict=True):
+        one = xp.zeros_like(x) + 1
+        u.append(y * _as(xp, xp.where(found, 1 / xp.where(found, x, one), x), y))
+    if count > n:
+        whole = [*long, *(xp.zeros_like(s[0]) > 0 for _ in range(count - n))]
+        return _completed(xp, [*u, *(xp.zeros_like(u[0]) for _ in range(count - n))], whole)
+    short = [~x for x in long]
+    return solvers.when(_any(short), lambda: _completed(xp, u, long), xp.stack(u))
+
+
+def _completed(xp: Any, u: list[Array], found: list[Array]) -> Array:
+    """Columns (m, b) of which those not found are made orthonormal to those before them.
+
+    From the axis that is farthest from their span, of length at least m^-1/2 outside it.
+    """
+    m = u[0].shape[0]
+    done: list[Array] = []
+    for column, known in zip(u, found, strict=True):
+        inside = total(0 * real(xp, column), *(_abs2(xp, x) for x in done))
+        least, pieces = xp.min(inside, axis=0), []
+        taken = least != least
+        for i in range(m):
+            hit = (inside[i, ...] <= least) & ~taken
+            taken = taken | hit
+            pieces.append(xp.where(hit, xp.zeros_like(least) + 1, xp.zeros_like(least)))
+        x = _as(xp, xp.stack(pieces), column)
+        for _ in range(2):
+            for other in done:
+                x = x - other * _inner(xp, other, x)
+        x = x / _as(xp, xp.sqrt(_square(xp, x)), x)
+        # what is not a number stays so
+        done.append(xp.where(known, column, x + 0 * column))
+    return xp.stack(done)
+
+
+def _sort(xp: Any, x: list[Array], frames: list[list[Array]], descending: bool = False) -> None:
+    """The values in order, and the columns of frames with them, in place in the lists."""
+    for end in range(len(x) - 1, 0, -1):
+        for i in range(end):
+            low, high = x[i], x[i + 1]
+            swap = low < high if descending else low > high
+            x[i], x[i + 1] = xp.where(swap, high, low), xp.where(swap, low, high)
+            for frame in frames:
+                left, right = frame[i], frame[i + 1]
+                frame[i], frame[i + 1] = xp.where(swap, right, left), xp.where(swap, left, right)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scale:
+    """Powers of two by which the entries x (k, b) of a block are scaled, matrix by matrix.
+
+    Most blocks are within the range in which no square, or fourth power, of an entry or of eps
+    times it is lost; then nothing is done but to multiply all of them by `common`. NaN takes the
+    place of a matrix with an entry that is not finite.
+    """
+
+    solvers: Solvers
+    size: Array
+    """The largest entries (b,), as they are."""
+    outside: Array
+    common: float
+    steps: tuple[tuple[int, ...], ...]
+
+    def scaled(self, x: Array) -> Array:
+        """x, or the sizes, scaled."""
+        xp = self.solvers.xp
+        usual = x * self.common if self.common != 1 else x
+        return self.solvers.when(self.outside, lambda: _times(xp, x, self._factors(False)), usual)
+
+    def back(self, x: Array) -> Array:
+        """Values x (b, k) scaled back."""
+        xp = self.solvers.xp
+        usual = x * (1 / self.common) if self.common != 1 else x
+
+        def exactly() -> Array:
+            return _times(xp, x, [y[:, None] for y in self._factors(True)])
+
+        return self.solvers.when(self.outside, exactly, usual)
+
+    def _factors(self, back: bool) -> list[Array]:
+        """To scale by, or to scale back by, one after the other: their product may overflow."""
+        xp, size = self.solvers.xp, self.size
+        one = 0 * size + 1
+        downs, ups = [], []
+        for factor in self.steps:
+            down = up = one
+            for step in factor:
+                # the window is the last step wide about `common`
+                large = size > 2.0 ** (step // 2) * self.common
+                small = size < 2.0 ** (-step // 2) * self.common
+                less, more = one * 2.0**-step, one * 2.0**step
+                by = xp.where(large, less, xp.where(small, more, one))
+                size, down = size * by, down * by
+                up = up * xp.where(large, more, xp.where(small, less, one))
+            downs.append(down)
+            ups.append(up)
+        return ups[::-1] if back else downs
+
+
+_STEPS = {64: ((512, 256), (128,)), 32: ((64, 48), (24, 12))}
+"""Exponents by which sizes are scaled until they are within the last of them, by bits."""
+
+_RANGES = {
+    (64, 2): (2.0**-200, 2.0**200, 1.0),
+    (64, 4): (2.0**-60, 2.0**60, 1.0),
+    (32, 2): (2.0**-30, 2.0**50, 1.0),
+    (32, 4): (2.0**-8, 2.0**10, 2.0**14),
+}
+"""By bits and the power that is formed: the range within which `common` will do, and `common`."""
+
+
+def _scale(solvers: Solvers, x: Array, power: int) -> _Scale:
+    xp = solvers.xp
+    parts = (xp.real(x), xp.imag(x)) if xp.isdtype(x.dtype, "complex floating") else (x,)
+    size = None
+    for part in (part[i, ...] for part in parts for i in range(x.shape[0])):
+        size = xp.abs(part) if size is None else xp.maximum(size, xp.abs(part))
+    assert size is not None
+    bits = xp.finfo(size.dtype).bits
+    low, high, common = _RANGES[bits, power]
+    outside = ~((size >= low) & (size <= high)) & (size != 0)
+    return _Scale(solvers, size, outside, common, _STEPS[bits])
+
+
+def _times(xp: Any, x: Array, factors: list[Array]) -> Array:
+    for y in factors:
+        x = x * _as(xp, y, x)
+    return x
+
+
+def _goes_on(xp: Any, sweep: Any, far: list[Array]) -> Array:
+    return (xp.any(_any(far)) if far else False) & (sweep < _SWEEPS)
+
+
+def _any(masks: list[Array]) -> Array:
+    found = masks[0]
+    for mask in masks[1:]:
+        found = found | mask
+    return found
+
+
+def _identity(xp: Any, zero: Array, n: int) -> list[Array]:
+    """The columns (n, b) of the identity; zero (b,) is NaN for what is not finite."""
+    one = zero + 1
+    return [xp.stack([one if i == j else zero for i in range(n)]) for j in range(n)]
+
+
+def _columns(xp: Any, frame: list[Array]) -> Array:
+    """(b, n, k) from k columns (n, b)."""
+    return xp.permute_dims(xp.stack(frame), (2, 1, 0))
+
+
+def _inner(xp: Any, x: Array, y: Array) -> Array:
+    """x^H y of columns (m, b)."""
+    return xp.sum(conj(xp, x) * y, axis=0)
+
+
+def _square(xp: Any, x: Array) -> Array:
+    """|x|^2 of columns (m, b)."""
+    return xp.sum(_abs2(xp, x), axis=0)
+
+
+def _abs2(xp: Any, x: Array) -> Array:
+    """|x|^2, entry by entry."""
+    if xp.isdtype(x.dtype, "complex floating"):
+        re, im = xp.real(x), xp.imag(x)
+        return re * re + im * im
+    return x * x
+
+
+def _as(xp: Any, x: Array, like: Array) -> Array:
+    """x, complex if `like` is."""
+    return xp.astype(x, like.dtype) if xp.isdtype(like.dtype, "complex floating") else x

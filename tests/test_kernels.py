@@ -1,0 +1,255 @@
+"""The kernels behind the decompositions: as accurate as LAPACK, and met under every transform."""
+
+import functools
+import subprocess
+import sys
+import textwrap
+
+import array_api_strict
+import bench
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+import loewner as lw
+from loewner.kernels import choose
+
+PRECISIONS = ["float32", "float64", "complex64", "complex128"]
+COUNT = 300
+
+
+def _random(rng, dtype, *shape):
+    x = rng.standard_normal(shape)
+    return x + 1j * rng.standard_normal(shape) if "complex" in dtype else x
+
+
+def _spectrum(kind, k):
+    return {
+        "repeated": np.resize([1.0, 1.0, 2.0], k),
+        "graded": np.logspace(0, -12, k),
+        "rank one": np.eye(k)[0],
+        "zero": np.zeros(k),
+        "one": np.ones(k),
+    }.get(kind, np.linspace(1.0, 2.0, k))
+
+
+KINDS = ["random", "repeated", "graded", "nearly diagonal", "rank one", "zero", "one", "identity"]
+KINDS += ["huge", "tiny", "denormal"]
+
+
+def stack(kind, dtype, m, n, hermitian):
+    rng = np.random.default_rng(KINDS.index(kind))
+    if kind == "identity":
+        a = np.broadcast_to(np.eye(m, n), (COUNT, m, n))
+    elif kind == "nearly diagonal":
+        a = np.eye(m, n) * np.arange(1, n + 1) + 1e-8 * _random(rng, dtype, COUNT, m, n)
+    elif kind in ("random", "huge", "tiny", "denormal"):
+        a = _random(rng, dtype, COUNT, m, n)
+    else:
+        k = min(m, n)
+        u = np.linalg.qr(_random(rng, dtype, COUNT, m, m))[0][..., :k]
+        v = u if hermitian else np.linalg.qr(_random(rng, dtype, COUNT, n, n))[0][..., :k]
+        a = (u * _spectrum(kind, k)) @ v.conj().swapaxes(-1, -2)
+    if hermitian:
+        a = (a + a.conj().swapaxes(-1, -2)) / 2
+    info = np.finfo(dtype)
+    scale = {"huge": info.max / 64, "tiny": 100 * info.smallest_normal}
+    scale["denormal"] = 1000 * info.smallest_subnormal
+    return (a * float(scale.get(kind, 1.0))).astype(dtype)
+
+
+def errors(a, u, s, vh):
+    """The largest residual relative to |A|, and loss of orthogonality, in units of eps."""
+    wide = np.clongdouble if np.iscomplexobj(a) else np.longdouble
+    a, u, vh = (x.astype(wide) for x in (a, u, vh))
+    s = s.astype(np.longdouble)
+    k = s.shape[-1]
+    size = np.abs(s).max(axis=-1)[..., None, None]
+    residual = np.abs((u[..., :k] * s[..., None, :]) @ vh[..., :k, :] - a)
+    residual = (residual / np.where(size > 0, size, 1)).max()
+    frames = (u.conj().swapaxes(-1, -2) @ u, vh @ vh.conj().swapaxes(-1, -2))
+    orthogonality = max(np.abs(g - np.eye(g.shape[-1])).max() for g in frames)
+    return residual, orthogonality
+
+
+def judged(a, by_jacobi, by_lapack):
+    """Whether both errors are at most twice LAPACK's, which may be exactly zero."""
+    eps = np.finfo(a.dtype).eps
+    for mine, lapack in zip(errors(a, *by_jacobi), errors(a, *by_lapack), strict=True):
+        assert mine <= max(2 * lapack, eps)
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_eigh_by_jacobi_is_as_accurate_as_lapack(kind, dtype):
+    for n in (2, 3, 4, 6):
+        a = stack(kind, dtype, n, n, hermitian=True)
+        found = []
+        for method in ("jacobi", "lapack"):
+            w, v = (x.numpy() for x in lw.eigh(torch.asarray(a), method=method))
+            found.append((v, w, v.conj().swapaxes(-1, -2)))
+        judged(a, *found)
+        w = found[0][1]
+        assert (np.diff(w, axis=-1) >= 0).all()
+        values = lw.eigvalsh(torch.asarray(a), method="jacobi").numpy()
+        size = np.abs(w).max(axis=-1, keepdims=True)
+        assert (np.abs(values - w) <= 4 * np.finfo(dtype).eps * size).all()
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_svd_by_jacobi_is_as_accurate_as_lapack(kind, dtype):
+    for m, n, full in ((2, 2, False), (3, 3, False), (4, 4, False), (5, 3, True), (3, 6, False)):
+        a = stack(kind, dtype, m, n, hermitian=False)
+        found = [
+            [x.numpy() for x in lw.svd(torch.asarray(a), full_matrices=full, method=method)]
+            for method in ("jacobi", "lapack")
+        ]
+        assert [x.shape for x in found[0]] == [x.shape for x in found[1]]
+        judged(a, *found)
+        s = found[0][1]
+        assert (np.diff(s, axis=-1) <= 0).all()
+        values = lw.svdvals(torch.asarray(a), method="jacobi").numpy()
+        assert (np.abs(values - s) <= 8 * np.finfo(dtype).eps * s[:, :1]).all()
+
+
+@pytest.mark.parametrize("function", [lw.eigh, lw.svd, lw.eigvalsh, lw.svdvals])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("fw", bench.FRAMEWORKS, ids=lambda fw: fw.name)
+def test_what_is_not_finite_stays_in_its_matrix(fw, bad, function):
+    a = stack("random", "float64", 3, 3, hermitian=True)[:5].copy()
+    clean = a.copy()
+    a[2, 0, 0] = bad
+
+    def factors(a):
+        found = function(fw.array(a), method="jacobi")
+        return [np.asarray(x) for x in (found if isinstance(found, tuple) else (found,))]
+
+    for x, y in zip(factors(a), factors(clean), strict=True):
+        assert np.isnan(x[2]).all()
+        assert (np.delete(x, 2, axis=0) == np.delete(y, 2, axis=0)).all()
+
+
+def loss(fw, a, method):
+    w, v = lw.eigh(a, method=method)
+    u, s, vh = lw.svd(a, full_matrices=False, method=method)
+    first = fw.real(v[..., :, :1] @ fw.adjoint(v[..., :, :1]))
+    return (w**3).sum() + (first[..., 0, 1] * w[..., 0]).sum() + (fw.real(u @ vh)[..., 1, 0]).sum()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+@pytest.mark.parametrize("fw", bench.FRAMEWORKS, ids=lambda fw: fw.name)
+def test_gradients_do_not_depend_on_the_method(fw, dtype):
+    a = stack("random", dtype, 3, 3, hermitian=True)[:4]
+    losses = (functools.partial(loss, fw, method=method) for method in ("jacobi", "lapack"))
+    found = [fw.grad(f, (a,))[0] for f in losses]
+    np.testing.assert_allclose(*found, rtol=1e-10, atol=1e-10 * np.abs(found[1]).max())
+
+
+def test_array_api_libraries_have_the_kernel():
+    a = stack("random", "float64", 3, 3, hermitian=True)[:4]
+    w, v = (np.asarray(x) for x in lw.eigh(array_api_strict.asarray(a), method="jacobi"))
+    np.testing.assert_allclose((v * w[:, None]) @ v.swapaxes(-1, -2), a, atol=1e-14)
+    u, s, vh = (np.asarray(x) for x in lw.svd(array_api_strict.asarray(a), method="jacobi"))
+    np.testing.assert_allclose((u * s[:, None]) @ vh, a, atol=1e-14)
+
+
+@pytest.mark.parametrize("method", ["auto", "jacobi"])
+@pytest.mark.parametrize(
+    "shape", [(0, 3, 3), (2, 0, 0), (2, 1, 1), (2, 0, 3, 3), (2, 0, 3), (3, 3)]
+)
+def test_stacks_and_matrices_may_be_empty_or_single(shape, method):
+    a = np.ones(shape)
+    u, s, vh = lw.svd(a, method=method)
+    assert s.shape == (*shape[:-2], min(shape[-2:]))
+    np.testing.assert_allclose(
+        (u[..., : s.shape[-1]] * s[..., None, :]) @ vh[..., : s.shape[-1], :], a, atol=1e-14
+    )
+    if shape[-1] == shape[-2]:
+        w, v = lw.eigh(a, method=method)
+        np.testing.assert_allclose((v * w[..., None, :]) @ v.swapaxes(-1, -2), a, atol=1e-14)
+
+
+def test_a_large_stack_of_small_matrices_is_not_left_to_lapack():
+    for framework in ("JAX", "PyTorch", "NumPy"):
+        for operation in ("eigh", "svd"):
+            stack = choose(operation, (3, 3), "float64", 10**5, "cpu", framework)
+            single = choose(operation, (3, 3), "float64", 1, "cpu", framework)
+            large = choose(operation, (64, 64), "float64", 10**5, "cpu", framework)
+            assert (stack.method, single.method, large.method) == ("jacobi", "lapack", "lapack")
+    assert choose("eigh", (3, 3), "float64", 10**5, "tpu", "JAX").method == "lapack"
+    assert choose("eigh", (3, 3), "float64", 10**5, "cpu", "JAX", "lapack").method == "lapack"
+    assert choose("eigh", (64, 64), "float64", 1, "tpu", "JAX", "jacobi").method == "jacobi"
+
+
+def test_a_method_that_is_not_known_is_refused():
+    for function in (lw.eigh, lw.eigvalsh, lw.svd, lw.svdvals):
+        with pytest.raises(ValueError, match="method must be one of"):
+            function(np.eye(2), method="power")
+
+
+def test_vmap_of_a_single_matrix_function_meets_the_kernel_of_the_stack():
+    a = jnp.asarray(stack("random", "float64", 3, 3, hermitian=True))
+
+    def single(a):
+        w, v = lw.eigh(a)
+        return w[0] + (v @ v.T)[0, 0]
+
+    for function in (jax.vmap(single), jax.vmap(jax.grad(single))):
+        assert "lapack" not in jax.jit(function).lower(a).as_text()
+    twice = jax.vmap(jax.vmap(lambda a: lw.svd(a).S))
+    assert "lapack" not in jax.jit(twice).lower(a.reshape(10, -1, 3, 3)).as_text()
+    np.testing.assert_allclose(twice(a.reshape(10, -1, 3, 3)).reshape(-1, 3), lw.svdvals(a))
+
+
+def test_blocks_that_do_not_divide_the_stack_lose_nothing():
+    a = np.random.default_rng(0).standard_normal((20011, 2, 2))
+    a = a + a.swapaxes(-1, -2)
+    for array in (np.asarray, jnp.asarray, torch.asarray):
+        w = np.asarray(lw.eigvalsh(array(a), method="jacobi"))
+        trace, det = np.trace(a, axis1=1, axis2=2), np.linalg.det(a)
+        np.testing.assert_allclose(w.sum(axis=1), trace, atol=1e-13)
+        np.testing.assert_allclose(w.prod(axis=1), det, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_torch_compile_meets_the_kernel():
+    a = torch.asarray(stack("random", "float64", 3, 3, hermitian=True)).requires_grad_()
+
+    def function(a):
+        w, v = lw.eigh(a, method="jacobi")
+        return (w**2).sum() + ((v * w[..., None, :] ** 2) @ v.mT)[..., 0, 1].sum()
+
+    (eager,) = torch.autograd.grad(function(a), a)
+    (found,) = torch.autograd.grad(torch.compile(function, fullgraph=True)(a), a)
+    torch.testing.assert_close(found, eager)
+
+
+def test_a_stack_that_is_sharded_stays_where_it_is():
+    program = """
+        import jax, jax.numpy as jnp, numpy as np
+        from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+        import loewner as lw
+
+        jax.config.update("jax_enable_x64", True)
+        mesh = Mesh(np.array(jax.devices()), ("x",))
+        a = np.random.default_rng(0).standard_normal((4000, 3, 3))
+        a = jax.device_put(a + a.swapaxes(1, 2), NamedSharding(mesh, P("x")))
+        function = jax.jit(lambda a: lw.eigh(a, method="jacobi"))
+        text = function.lower(a).compile().as_text()
+        assert "all-gather" not in text and "lapack" not in text, text
+        w, v = function(a)
+        assert len(v.addressable_shards) == 4 and v.addressable_shards[0].data.shape[0] == 1000
+        assert abs((v * w[:, None]) @ v.swapaxes(1, 2) - a).max() < 1e-14
+    """
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env=flags,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
