@@ -21,11 +21,11 @@ def matrices(
     none. Integers and booleans are promoted as the framework promotes them. TypeError
     and `numpy.linalg.LinAlgError` (a ValueError) name the argument, its dtype and shape.
     """
-    framework = _common_framework(function, arguments)
-    xp = framework.xp
+    found = {name: framework_of(x) for name, x in arguments.items()}
+    framework = _common_framework(function, found)
     arrays = {}
     for name, x in arguments.items():
-        if framework_of(x) is None:
+        if found[name] is None:
             try:
                 x = np.asarray(x)
             except (TypeError, ValueError, RuntimeError):
@@ -53,8 +53,8 @@ def matrices(
                 f"but has shape {tuple(x.shape)}"
             )
     if len(arrays) > 1:
-        common = xp.result_type(*(x.dtype for x in arrays.values()))
-        arrays = {n: _cast(xp, x, common) for n, x in arrays.items()}
+        common = framework.xp.result_type(*(x.dtype for x in arrays.values()))
+        arrays = {n: _cast(framework.xp, x, common) for n, x in arrays.items()}
     return framework, list(arrays.values())
 
 
@@ -70,22 +70,21 @@ def same_batch(function: str, **arguments: Array) -> tuple[int, ...]:
         ) from None
 
 
-def _common_framework(function: str, arguments: dict[str, Any]) -> Framework:
-    found = {n: f for n, f in ((n, framework_of(x)) for n, x in arguments.items()) if f}
+def _common_framework(function: str, found: dict[str, Framework | None]) -> Framework:
     chosen = None
-    for f in found.values():
+    for f in filter(None, found.values()):
         if chosen is None or f.accepts(chosen):
             chosen = f
         elif not chosen.accepts(f):
-            kinds = " and ".join(f"{n} is a {g.name} array" for n, g in found.items())
+            kinds = " and ".join(f"{n} is a {g.name} array" for n, g in found.items() if g)
             raise TypeError(f"{function}: {kinds}; convert them to one framework first")
     return chosen or NUMPY
 
 
 def _floating(function: str, name: str, x: Array, framework: Framework) -> Array:
-    xp = framework.xp
-    if x.dtype in (xp.float32, xp.float64, xp.complex64, xp.complex128):
+    if x.dtype in framework.precisions:
         return x
+    xp = framework.xp
     try:
         promotable = xp.isdtype(x.dtype, ("integral", "bool"))
     except TypeError:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import numpy as np
+
 from .base import Framework
 
 _PACKAGES = ("torch", "jax", "autograd")
@@ -29,13 +31,15 @@ def _module(package: str) -> Any:
 
 def framework_of(x: Any) -> Framework | None:
     """The framework whose array x is; None for lists, numbers and other plain values."""
+    from . import arrays
+
+    if type(x) is np.ndarray:
+        return arrays.NUMPY
     for package in _PACKAGES:
         if sys.modules.get(package) is not None:
             module = _module(package)
             if module.owns(x):
                 return module.FRAMEWORK
-    from . import arrays
-
     return arrays.framework_of(x)
 
 

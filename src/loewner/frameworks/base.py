@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -57,6 +58,12 @@ class Framework(ABC):
     def accepts(self, other: Framework) -> bool:
         """Whether the framework's own functions take arrays of `other` beside its own."""
         return other is self
+
+    @functools.cached_property
+    def precisions(self) -> tuple[Any, ...]:
+        """The dtypes that are computed in."""
+        xp = self.xp
+        return xp.float64, xp.float32, xp.complex128, xp.complex64
 
     @property
     @abstractmethod

@@ -19,6 +19,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from ..rules.pieces import diagonal_matrix
 from ..rules.rule import Array, Arrays, HostRule, Rule
 from .base import Framework
 
@@ -34,6 +35,9 @@ class JaxSolvers:
 
     def platform(self, a):
         return jax.default_backend()
+
+    def diagonal_matrix(self, w, dtype):
+        return diagonal_matrix(jnp, w, dtype)
 
     def combine(self, c, x, z, y):
         return c * x + z * y

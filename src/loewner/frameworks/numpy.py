@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels import Decomposition
-from ..rules.pieces import hermitian_from_triangle
+from ..rules.pieces import diagonal_matrix, hermitian_from_triangle
 from ..rules.rule import Array, Arrays
 
 
@@ -26,6 +26,9 @@ class StandardSolvers:
 
     def platform(self, a: Array) -> str:
         return str(getattr(a, "device", "cpu")).split(":")[0].lower()
+
+    def diagonal_matrix(self, w: Array, dtype: Any) -> Array:
+        return diagonal_matrix(self.xp, w, dtype)
 
     def combine(self, c: Array, x: Array, z: Array, y: Array) -> Array:
         return c * x + z * y

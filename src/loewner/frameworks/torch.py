@@ -7,6 +7,7 @@ call goes through a second class that defines only the backward.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,6 +46,13 @@ class _Namespace:
         return dtype.is_complex if kind == "complex floating" else compat.isdtype(dtype, kind)
 
     @staticmethod
+    def cumulative_sum(x, axis, include_initial=False):
+        found = torch.cumsum(x, dim=axis)
+        if not include_initial:
+            return found
+        return torch.cat((torch.zeros_like(found.narrow(axis, 0, 1)), found), dim=axis)
+
+    @staticmethod
     def concat(xs, axis=0):
         return torch.cat(tuple(xs), dim=axis)
 
@@ -71,6 +79,9 @@ class TorchSolvers:
 
     def platform(self, a):
         return a.device.type
+
+    def diagonal_matrix(self, w, dtype):
+        return torch.diag_embed(w if w.dtype == dtype else w.to(dtype))
 
     def combine(self, c, x, z, y):
         return torch.addcmul(c * x, z, y)
@@ -290,6 +301,12 @@ class Reverse(torch.autograd.Function):
         cotangents = tuple(g if g is None else g.resolve_conj() for g in cotangents)
         found = ctx.rule.vjp(FRAMEWORK, inputs, outputs, cotangents, wanted)
         return (None, *(g if w else None for g, w in zip(found, wanted, strict=True)))
+
+
+# apply would work this out for each call
+for _name in ("forward", "setup_context"):
+    _function = getattr(Reverse, _name)
+    _function.__signature__ = inspect.signature(_function)
 
 
 class Both(Reverse):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from typing import Any
 
 from ..rules.rule import Array, Arrays, Solvers
 from . import jacobi
@@ -33,19 +34,19 @@ class Decomposition:
 
     def plan(self, solvers: Solvers, a: Array) -> Plan:
         """The kernel for this stack."""
-        batch, dtype = math.prod(a.shape[:-2]), str(a.dtype).split(".")[-1]
-        platform = solvers.platform(a)
-        shape = a.shape[-2], a.shape[-1]
-        if 0 in shape or batch == 0:
+        *batch, m, n = a.shape
+        count = math.prod(batch)
+        if 0 in (count, m, n):
             return Plan("lapack")
-        return choose(self.operation, shape, dtype, batch, platform, solvers.name, self.method)
+        where, dtype = solvers.platform(a), _name(a.dtype)
+        return choose(self.operation, (m, n), dtype, count, where, solvers.name, self.method)
 
     def evaluate(self, solvers: Solvers, a: Array) -> Arrays:
         """The factors; a kernel of our own is handed one block of the stack at a time."""
         plan = self.plan(solvers, a)
         if plan.method == "lapack":
             return self.lapack(solvers, a)
-        batch = a.shape[:-2]
+        batch = tuple(a.shape[:-2])
         flat = solvers.xp.reshape(a, (-1, *a.shape[-2:]))
         kernel = functools.partial(self.jacobi, solvers)
         found = solvers.in_blocks(kernel, flat, plan.block)
@@ -67,3 +68,9 @@ class Decomposition:
         if self.operation in ("eigh", "eigvalsh"):
             return jacobi.eigh(solvers, a, self.lower, vectors)
         return jacobi.svd(solvers, a, self.full, vectors)
+
+
+@functools.cache
+def _name(dtype: Any) -> str:
+    """float64 and the like, in any framework."""
+    return str(dtype).split(".")[-1]

@@ -48,32 +48,30 @@ def choose(
         What the caller asks for; "lapack" stands for the framework's own kernel.
     """
     m, n = max(shape), min(shape)
+    kind = "svd" if operation.startswith("svd") else "eigh"
     if method == "auto":
         known = platform == "cpu" and "float" in dtype and m <= 4 * n
-        largest, least = _CROSSOVERS.get((framework, operation), (0, 0))
-        method = "jacobi" if known and 2 <= n <= largest and batch >= least else "lapack"
-    if method == "jacobi":
-        size = (m * n if operation.startswith("svd") else n * n // 2) + n * n
-        # a block and its frames in the cache of one core, in several operations' worth of work
-        return Plan("jacobi", max(256, _ENTRIES.get(framework, 2**15) // max(size, 1)))
-    return Plan("lapack")
+        least = _LEAST.get((framework, kind), {}).get(n)
+        wins = known and least is not None and batch >= least
+        method = "jacobi" if wins else "lapack"
+    if method == "lapack":
+        return Plan("lapack")
+    size = n * n + (m * n if kind == "svd" else n * n // 2)
+    return Plan("jacobi", max(256, _ENTRIES.get(framework, 2**17) // size))
 
 
-_CROSSOVERS = {
-    ("JAX", "eigh"): (4, 64),
-    ("JAX", "eigvalsh"): (4, 64),
-    ("JAX", "svd"): (4, 64),
-    ("JAX", "svdvals"): (4, 64),
-    ("PyTorch", "eigh"): (4, 1024),
-    ("PyTorch", "eigvalsh"): (4, 1024),
-    ("PyTorch", "svd"): (4, 1024),
-    ("PyTorch", "svdvals"): (4, 1024),
-    ("NumPy", "eigh"): (4, 1024),
-    ("NumPy", "eigvalsh"): (4, 1024),
-    ("NumPy", "svd"): (4, 1024),
-    ("NumPy", "svdvals"): (4, 1024),
+_LEAST = {
+    ("JAX", "eigh"): dict.fromkeys((2, 3, 4, 5), 64),
+    ("JAX", "svd"): dict.fromkeys((2, 3, 4, 5, 6), 64),
+    ("PyTorch", "eigh"): {2: 1024, 3: 4096, 4: 32768},
+    ("PyTorch", "svd"): {2: 1024, 3: 2048, 4: 4096, 5: 8192},
+    ("NumPy", "eigh"): {2: 512, 3: 2048},
+    ("NumPy", "svd"): {2: 512, 3: 1024, 4: 8192},
 }
-"""By framework and operation: the largest n, and the least batch, at which Jacobi wins."""
+"""By framework, operation and n, the least batch at which Jacobi's method wins."""
 
-_ENTRIES = {"JAX": 2**15, "PyTorch": 2**20, "NumPy": 2**17}
-"""How many entries of matrices and frames a block has."""
+_ENTRIES = {"JAX": 2**14, "PyTorch": 2**20, "NumPy": 2**17}
+"""How many entries of matrices and frames a block has.
+
+One that stays in the cache of a core; in PyTorch, one that its operations share out to all.
+"""

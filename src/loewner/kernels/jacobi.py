@@ -18,7 +18,7 @@ the range, and converged once |a_pq| <= eps/4 max |a_ij|.
 *One-sided*, of A (m, n), m >= n (Hestenes, J. SIAM 6 (1958); de Rijk, SISSC 10 (1989)): (1) turns
 the columns of G = A V so that they become orthogonal, as the two-sided method does on
 G^H G, of which only the entries at hand are formed. Converged once
-|g_p^H g_q| <= sqrt(m) eps |g_p| |g_q|, with which each column is found to its own precision,
+|g_p^H g_q| <= (m + 2) eps |g_p| |g_q|, with which each column is found to its own precision,
 however small (Demmel and Veselic, SIMAX 13 (1992)). The singular values are the lengths of the
 columns and U their directions; those shorter than eps times the longest have none that
 matters, and U is completed by Gram and Schmidt's method, twice over.
@@ -89,7 +89,8 @@ def svd(solvers: Solvers, a: Array, full: bool = False, vectors: bool = True) ->
     pairs = [(p, q) for p in range(n - 1) for q in range(p + 1, n)]
 
     def allowed(squares: list[Array], p: int, q: int) -> Array:
-        return m * eps**2 * squares[p] * squares[q] + tiny
+        # rounding a turn and the product of m terms leaves up to about (m + 2) eps
+        return ((m + 2) * eps) ** 2 * squares[p] * squares[q] + tiny
 
     def open_(state: Arrays) -> Array:
         sweep, *x = state

@@ -27,7 +27,6 @@ from .pieces import (
     adjoint,
     chained,
     column_products,
-    diagonal_matrix,
     herm,
     near,
     parted,
@@ -121,7 +120,7 @@ class Eigh(Rule):
             w = parted(xp, w)
         if outputs == 2:
             return w, v
-        return w, v, diagonal_matrix(xp, w, v.dtype)
+        return w, v, solvers.diagonal_matrix(w, v.dtype)
 
     @property
     def _watch(self) -> Watch | None:
@@ -151,17 +150,16 @@ class Eigh(Rule):
         close = None if values and not self.checks else _close(ops, w)
         if watch := self._watch:
             gw, z = watch.seen(ops, (w, close), (gw, z))
+        outer = None if gw is None else v * xp.astype(gw, v.dtype)[..., None, :]  # V diag gw
         if values:
-            return ((v * xp.astype(gw, v.dtype)[..., None, :]) @ adjoint(xp, v),)
+            return (outer @ adjoint(xp, v),)
         same = chained(xp, close, w.shape[-1])
         inner = []
         if z is not None:
             inner += ops.solve(Sylvester(), (same,), (b, b), (skew(xp, z),), adjoint=True)
         if gb is not None:
             inner.append(xp.where(same, herm(xp, gb), xp.zeros_like(gb)))
-        if gw is not None:
-            inner.append(diagonal_matrix(xp, gw, v.dtype))
-        return (v @ total(*inner) @ adjoint(xp, v),)
+        return (total(v @ total(*inner), outer) @ adjoint(xp, v),)
 
 
 def _close(ops: Ops, w: Array) -> Array:

@@ -87,7 +87,7 @@ class GeneralizedEigh(Rule):
             v = turned(solvers, v, _same(xp, w, length), self.checks.strict)
         if self.split:
             w = parted(xp, w)
-        return (w, v, diagonal_matrix(xp, w, v.dtype), length)[:outputs]
+        return (w, v, solvers.diagonal_matrix(w, v.dtype), length)[:outputs]
 
     @property
     def _watch(self) -> Watch | None:

@@ -23,7 +23,6 @@ from ..kernels import Decomposition
 from .operator_integral import DataGradient, OperatorIntegral, conjugate
 from .pieces import (
     adjoint,
-    diagonal_matrix,
     herm,
     like,
     poison,
@@ -65,7 +64,7 @@ class HermitianFrame(Rule):
         w, v = solvers.decompose(Decomposition("eigh"), a)
         lost = poison(solvers.xp, a)  # solvers may return finite numbers for infinite ones
         w, v = w + lost, v + lost[..., None]
-        return w, v, diagonal_matrix(solvers.xp, w, v.dtype)
+        return w, v, solvers.diagonal_matrix(w, v.dtype)
 
     def jvp(self, ops, inputs, outputs, tangents):
         w, v, _ = outputs

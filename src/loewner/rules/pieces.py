@@ -68,7 +68,7 @@ def positions(xp: Any, w: Array) -> Array:
 
 def diagonal_matrix(xp: Any, w: Array, dtype: Any) -> Array:
     """The matrices (..., n, n) with the vectors w (..., n) on their diagonals."""
-    i = positions(xp, w)
+    i = positions(xp, w[(*(slice(0, 1),) * (w.ndim - 1), ...)])  # of one vector, for all
     row = xp.astype(w, dtype)[..., None, :]
     return xp.where(i[..., :, None] == i[..., None, :], row, xp.zeros_like(row))
 
@@ -159,11 +159,13 @@ def parted(xp: Any, w: Array, origin: bool = False) -> Array:
     return (x + (i - centre) * step)[..., :n]
 
 
-def reciprocal_gap(xp: Any, a: Array, b: Array, masked: Array) -> Array:
-    """1/(b_j - a_i) off the mask and 0 on it; a (..., m), b (..., n), result (..., m, n)."""
+def reciprocal_gap(xp: Any, a: Array, b: Array, masked: Array, x: Array | float = 1.0) -> Array:
+    """x/(b_j - a_i) off the mask and 0 on it; a (..., m), b (..., n), result (..., m, n)."""
     difference = b[..., None, :] - a[..., :, None]
+    if not xp.isdtype(difference.dtype, "complex floating"):
+        return x / xp.where(masked, xp.inf, difference)
     one = xp.zeros_like(difference) + 1
-    return xp.where(masked, xp.zeros_like(difference), 1 / xp.where(masked, one, difference))
+    return xp.where(masked, 0 * one, x / xp.where(masked, one, difference))
 
 
 def filled(xp: Any, given: Arrays, x: Arrays) -> Arrays:

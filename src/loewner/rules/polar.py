@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from .pieces import adjoint, diagonal_matrix, herm, positions, real, skew, tolerance, total
+from .pieces import adjoint, herm, positions, real, skew, tolerance, total
 from .reports import Checks, FiniteReport, Watch, watch
 from .rule import Array, Ops, Rule
 from .singular import singular_vectors
@@ -64,7 +64,7 @@ class Polar(Rule):
             )
             u, s = u * flip[..., None, :], s * flip
         # two arrays: the outputs of a rule are told apart by their identity
-        h, p = (diagonal_matrix(xp, s, v.dtype) for _ in range(2))
+        h, p = (solvers.diagonal_matrix(s, v.dtype) for _ in range(2))
         return u, h, v, p
 
     @staticmethod

@@ -61,6 +61,10 @@ class Solvers(Protocol):
         """Where the array is: "cpu" or another device."""
         ...
 
+    def diagonal_matrix(self, w: Array, dtype: Any) -> Array:
+        """The matrices (..., n, n) with the vectors w (..., n) on their diagonals."""
+        ...
+
     def combine(self, c: Array, x: Array, z: Array, y: Array) -> Array:
         """c x + z y, entry by entry."""
         ...

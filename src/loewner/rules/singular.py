@@ -27,7 +27,7 @@ from typing import Any
 
 from ..kernels import Decomposition
 from .operator_integral import DataGradient, OperatorIntegral, conjugate
-from .pieces import adjoint, diagonal_matrix, filled, herm, like, poison, real, skew, total
+from .pieces import adjoint, filled, herm, like, poison, real, skew, total
 from .reports import Checks, FiniteReport, Watch, watch
 from .rule import Array, Arrays, Rule, Solvers
 from .symbols import Symbol
@@ -92,7 +92,7 @@ class SingularFrame(Rule):
         xp = solvers.xp
         m, n = a.shape[-2:]
         s, u, v = singular_vectors(solvers, a, self.wide)
-        c = diagonal_matrix(xp, s, v.dtype)
+        c = solvers.diagonal_matrix(s, v.dtype)
         # made from s, so that it has the batch of the others under any vmap
         return (s, u, v, c) if m == n else (s, u, v, c, xp.zeros_like(a) + 0 * s[..., None, :])
 

@@ -35,7 +35,6 @@ from .pieces import (
     adjoint,
     chained,
     column_products,
-    diagonal_matrix,
     herm,
     near,
     parted,
@@ -221,7 +220,7 @@ class Svd(Rule):
         frames = (u[..., :, :n], v, u[..., :, n:]) if self.full and m > n else (u, v)
         if outputs is not None and outputs <= 1 + len(frames):
             return (s, *frames)
-        b = diagonal_matrix(xp, s, v.dtype)
+        b = solvers.diagonal_matrix(s, v.dtype)
         # C is made from s, so that it has the batch of the others under any vmap
         c = () if m == n else (xp.zeros_like(a) + 0 * s[..., None, :],)
         return (s, *frames, b, *c)
@@ -307,12 +306,13 @@ class Svd(Rule):
             outer = () if c is None else (gu,) if null is None else (gu, gnull)
             gs, left, right, *outer = watch.seen(ops, known, (gs, left, right, *outer))
             gu, gnull = (outer[0] if outer else gu), (outer[1] if len(outer) > 1 else gnull)
+        column = None if gs is None else u * xp.astype(gs, u.dtype)[..., None, :]  # U diag gs
         if values:
-            return ((u * xp.astype(gs, u.dtype)[..., None, :]) @ vh,)
+            return (column @ vh,)
         same, zero = report.masks(xp, close)
         none = xp.zeros_like(b)
         left, right = (none if x is None else x for x in (left, right))
-        inner = [None if gs is None else diagonal_matrix(xp, gs, u.dtype)]
+        inner = []
         if gb is not None:
             both_zero = zero[..., :, None] & zero[..., None, :]
             inner.append(xp.where(same, herm(xp, gb), none))
@@ -322,7 +322,7 @@ class Svd(Rule):
                 CoupledSylvester(tall=False), (same, zero), (b,), (left, right), adjoint=True
             )
             p = total(*inner, x[0], adjoint(xp, x[1]))
-            return (u @ p @ vh,)
+            return (total(u @ p, column) @ vh,)
         k = xp.zeros_like(u) if gu is None else gu
         t = xp.zeros_like(adjoint(xp, u))
         outer = []
@@ -341,7 +341,7 @@ class Svd(Rule):
             adjoint=True,
         )
         p = total(*inner, x[0], adjoint(xp, x[1]), x[4])
-        return ((u @ p + total(*outer, x[2], adjoint(xp, x[3]))) @ vh,)
+        return (total(u @ p, column, *outer, x[2], adjoint(xp, x[3])) @ vh,)
 
     @staticmethod
     def _name_cotangents(cotangents, null, c):

@@ -46,15 +46,16 @@ class Sylvester(LinearEquation):
 
     def solve(self, xp, masks, c, rhs):
         b1, b2 = (xp.linalg.diagonal(b) for b in c)
-        return (self._divided(xp, reciprocal_gap(xp, b1, b2, masks[0]), masks, rhs[0]),)
+        return (self._divided(xp, b1, b2, masks, rhs[0]),)
 
     def solve_adjoint(self, xp, masks, c, rhs):
         b1, b2 = (conj(xp, xp.linalg.diagonal(b)) for b in c)
-        return (self._divided(xp, reciprocal_gap(xp, b1, b2, masks[0]), masks, rhs[0]),)
+        return (self._divided(xp, b1, b2, masks, rhs[0]),)
 
     @staticmethod
-    def _divided(xp, gap, masks, x):
-        return gap * x if len(masks) == 1 else gap * x + undefined(xp, masks[1], x)
+    def _divided(xp, b1, b2, masks, x):
+        omega = reciprocal_gap(xp, b1, b2, masks[0], x)
+        return omega if len(masks) == 1 else omega + undefined(xp, masks[1], x)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,8 +182,9 @@ class CoupledSylvester(LinearEquation):
         s = xp.linalg.diagonal(c[0])
         p, ph, *rest = rhs
         both_zero = zero[..., :, None] & zero[..., None, :]
-        common = reciprocal_gap(xp, s, s, same) * (p + ph) / 2  # turn together: 1/(s_j - s_i)
-        against = reciprocal_gap(xp, -s, s, both_zero) * (p - ph) / 2  # apart: 1/(s_j + s_i)
+        # turn together: 1/(s_j - s_i), and against each other: 1/(s_j + s_i)
+        common = reciprocal_gap(xp, s + s, s + s, same, p + ph)
+        against = reciprocal_gap(xp, -s - s, s + s, both_zero, p - ph)
         turns = common + against, common - against
         if not self.tall:
             return turns
