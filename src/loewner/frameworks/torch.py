@@ -50,7 +50,8 @@ class _Namespace:
         found = torch.cumsum(x, dim=axis)
         if not include_initial:
             return found
-        return torch.cat((torch.zeros_like(found.narrow(axis, 0, 1)), found), dim=axis)
+        first = torch.zeros_like(found.sum(dim=axis, keepdim=True))
+        return torch.cat((first, found), dim=axis)
 
     @staticmethod
     def concat(xs, axis=0):

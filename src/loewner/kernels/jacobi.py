@@ -12,8 +12,8 @@ annihilates a_pq and moves a_pp and a_qq by -+ Re(conj(tau) a_pq). It is the sma
 angles that do, at most pi/4, with which sweeps over all pairs in the order of rows converge
 (Forsythe and Henrici, Trans. AMS 94 (1960)), in the end quadratically (Wilkinson, Numer. Math.
 4 (1962); van Kempen, Numer. Math. 9 (1966), where eigenvalues repeat): three to five sweeps
-for n = 3, 4. A is scaled by a power of two, which rounds nothing, so that no square leaves
-the range, and converged once |a_pq| <= eps/4 max |a_ij|.
+for n = 3, 4. It has converged once |a_pq| <= eps/4 max |a_ij|. A matrix of which squares would
+leave the range is scaled by a power of two, which rounds nothing.
 
 *One-sided*, of A (m, n), m >= n (Hestenes, J. SIAM 6 (1958); de Rijk, SISSC 10 (1989)): (1) turns
 the columns of G = A V so that they become orthogonal, as the two-sided method does on

@@ -68,7 +68,8 @@ def positions(xp: Any, w: Array) -> Array:
 
 def diagonal_matrix(xp: Any, w: Array, dtype: Any) -> Array:
     """The matrices (..., n, n) with the vectors w (..., n) on their diagonals."""
-    i = positions(xp, w[(*(slice(0, 1),) * (w.ndim - 1), ...)])  # of one vector, for all
+    one = w if w.ndim == 1 else w[(*(slice(0, 1),) * (w.ndim - 1), slice(None))]
+    i = positions(xp, one)
     row = xp.astype(w, dtype)[..., None, :]
     return xp.where(i[..., :, None] == i[..., None, :], row, xp.zeros_like(row))
 
