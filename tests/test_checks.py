@@ -366,6 +366,16 @@ def test_a_certificate_says_what_is_determined_in_every_framework():
     assert "nothing to judge" in lw.certify(lambda a: a.sum(), PAIR).verdict
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_no_sign_of_a_null_vector_hides_the_kink_of_a_singular_value_at_zero(sign):
+    def kinked(a):  # a smooth function of the matrix, and the nuclear norm
+        u, s, vh = lw.svd(a)
+        smooth = ((u * np.sin(s)) @ vh)[3, 3]
+        return s.sum() + sign * smooth  # of one sign, the two cancel in the cotangent of s
+
+    assert not lw.certify(kinked, np.diag([3.0, 2.0, 1.0, 0.0])).determined
+
+
 @pytest.mark.parametrize("kind", ["eigh", "svd", "eig"])
 def test_the_rounding_error_of_single_precision_is_below_the_bound_of_the_certificate(kind):
     rng = np.random.default_rng(0)

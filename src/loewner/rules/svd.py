@@ -240,6 +240,8 @@ class Svd(Rule):
         same, zero = report.masks(xp, report.near(xp, s))
         pair = zero[..., :, None] & zero[..., None, :]
         v = turned(solvers, turned(solvers, v, same & ~pair, seed), pair, seed + 1)
+        if seed % 2:  # and the other sign, which no rotation gives
+            v = xp.where(zero[..., None, :], -v, v)
         first = turned(solvers, u[..., :, :n], same & ~pair, seed)
         if u.shape[-1] == n:
             return turned(solvers, first, pair, seed + 2), v
