@@ -29,7 +29,6 @@ import contextlib
 import dataclasses
 import datetime
 import functools
-import importlib
 import importlib.metadata
 import importlib.util
 import itertools
@@ -48,6 +47,8 @@ from typing import Any
 import numpy as np
 
 import loewner as lw
+
+from ._optional import needed
 
 HELP = "Time loewner against the frameworks' own linear algebra, by turns in one process."
 ROUNDS, QUICK = 7, 3
@@ -409,12 +410,7 @@ def _framework(competitor: str) -> Any:
     return {"jax": Jax, "torch": Torch}.get(COMPETITORS[competitor], Numpy)()
 
 
-def _needed(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        package = name.split(".")[0]
-        raise ImportError(f"bench needs {package}: pip install {package}") from None
+_needed = functools.partial(needed, by="bench")
 
 
 # measurements

@@ -46,7 +46,6 @@ import collections
 import contextlib
 import dataclasses
 import functools
-import importlib
 import importlib.util
 import itertools
 import json
@@ -61,6 +60,8 @@ from typing import Any
 import numpy as np
 
 import loewner as lw
+
+from ._optional import needed
 
 HELP = "Count right, reported and silently wrong derivatives, against 50 digits."
 MODES = ("forward", "reverse", "hessian", "double")
@@ -1017,12 +1018,7 @@ class Autograd(Numpy):
         return self.forward(along, a, h, e)
 
 
-def _needed(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        package = name.split(".")[0]
-        raise ImportError(f"the census needs {package}: pip install {package}") from None
+_needed = functools.partial(needed, by="the census")
 
 
 @contextlib.contextmanager

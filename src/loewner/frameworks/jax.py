@@ -236,8 +236,8 @@ _decompose_p = Primitive("loewner_decompose")
 _decompose_p.multiple_results = True
 
 
-def _decompose(a, *, decomposition):
-    return list(decomposition.evaluate(FRAMEWORK.solvers, a))
+def _decompose(a, *, decomposition, solvers=FRAMEWORK.solvers):
+    return list(decomposition.evaluate(solvers, a))
 
 
 @_decompose_p.def_abstract_eval
@@ -256,11 +256,8 @@ def _decompose_lowering(ctx, a, *, decomposition):
     # a stack that is sharded stays where it is: blocks would gather it on every device
     sharded = getattr(ctx.module_context.axis_context, "num_devices", 1) > 1
     solvers = _WholeStacks() if sharded else FRAMEWORK.solvers
-
-    def whole(a):
-        return list(decomposition.evaluate(solvers, a))
-
-    return mlir.lower_fun(whole)(ctx, a)
+    evaluated = functools.partial(_decompose, solvers=solvers)
+    return mlir.lower_fun(evaluated)(ctx, a, decomposition=decomposition)
 
 
 _decompose_p.def_impl(jax.jit(_decompose, static_argnames="decomposition"))
