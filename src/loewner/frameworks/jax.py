@@ -47,10 +47,19 @@ class JaxSolvers:
         if count <= block:
             return kernel(a)
         steps = -(-count // block)
-        block = -(-count // steps)  # blocks of one size: the last is filled up with zeros
-        a = jnp.pad(a, [(0, steps * block - count), (0, 0), (0, 0)])
-        parts = lax.map(kernel, a.reshape(steps, block, *a.shape[1:]))
-        return tuple(x.reshape(-1, *x.shape[2:])[:count] for x in parts)
+        block = -(-count // steps)
+
+        def fill(i, whole):
+            start = lax.min(i * block, count - block)  # the last block overlaps the one before
+            found = kernel(lax.dynamic_slice_in_dim(a, start, block))
+            return [
+                lax.dynamic_update_slice_in_dim(out, x, start, 0)
+                for out, x in zip(whole, found, strict=True)
+            ]
+
+        shapes = jax.eval_shape(kernel, a[:block])
+        whole = [jnp.zeros((count, *x.shape[1:]), x.dtype) for x in shapes]
+        return tuple(lax.fori_loop(0, steps, fill, whole))
 
     def eigh(self, a, lower):
         w, v = jnp.linalg.eigh(a, UPLO="L" if lower else "U", symmetrize_input=False)

@@ -36,10 +36,22 @@ class _Namespace:
     """
 
     conj = staticmethod(torch.conj)
+    abs = staticmethod(torch.abs)
+    finfo = torch.finfo
+
+    def __init__(self) -> None:
+        # as attributes, which are found faster than by asking the module for each
+        for name, function in vars(compat).items():
+            if name not in vars(type(self)):
+                setattr(self, name, function)
 
     @staticmethod
     def any(x, axis=None):
         return torch.any(x) if axis is None else torch.any(x, dim=axis)
+
+    @staticmethod
+    def max(x, axis=None, keepdims=False):
+        return torch.amax(x, dim=() if axis is None else axis, keepdim=keepdims)
 
     @staticmethod
     def isdtype(dtype, kind):
@@ -60,9 +72,6 @@ class _Namespace:
     @staticmethod
     def matrix_transpose(x):
         return x.mT
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(compat, name)
 
 
 class TorchSolvers:
@@ -85,7 +94,7 @@ class TorchSolvers:
         return torch.diag_embed(w if w.dtype == dtype else w.to(dtype))
 
     def combine(self, c, x, z, y):
-        return torch.addcmul(c * x, z, y)
+        return (c * x).addcmul_(z, y)  # no derivative passes through a kernel
 
     def in_blocks(self, kernel, a, block):
         def empty(shape, like):

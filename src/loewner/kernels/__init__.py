@@ -49,7 +49,7 @@ class Decomposition:
         batch = tuple(a.shape[:-2])
         flat = solvers.xp.reshape(a, (-1, *a.shape[-2:]))
         kernel = functools.partial(self.jacobi, solvers)
-        found = solvers.in_blocks(kernel, flat, plan.block)
+        found = solvers.in_blocks(kernel, flat, plan.block or flat.shape[0])
         return tuple(solvers.xp.reshape(x, (*batch, *x.shape[1:])) for x in found)
 
     def lapack(self, solvers: Solvers, a: Array) -> Arrays:

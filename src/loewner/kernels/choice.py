@@ -56,6 +56,8 @@ def choose(
         method = "jacobi" if wins else "lapack"
     if method == "lapack":
         return Plan("lapack")
+    if n == 2 and framework == "JAX":
+        return Plan("jacobi")
     size = n * n + (m * n if kind == "svd" else n * n // 2)
     return Plan("jacobi", max(256, _ENTRIES.get(framework, 2**17) // size))
 

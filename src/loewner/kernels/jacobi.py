@@ -3,17 +3,19 @@
 Every operation acts on one entry, or one column, of all matrices of a block at once, so that
 the stack is the axis that is contiguous and vectorised, and nothing branches on a value.
 
-*Two-sided*, of Hermitian A. With d = a_qq - a_pp and h = sqrt(d^2 + 4 |a_pq|^2), the turn
+*Two-sided*, of Hermitian A. With d = (a_qq - a_pp)/2 and h = sqrt(d^2 + |a_pq|^2), the turn
 
-    tau = 2 a_pq / (d + sign(d) h),    c = 1/sqrt(1 + |tau|^2),    z = c tau,
+    tau = a_pq / (d + sign(d) h),      c = 1/sqrt(1 + |tau|^2),    z = c tau,
     v_p <- c v_p - conj(z) v_q,        v_q <- z v_p + c v_q                                (1)
 
 annihilates a_pq and moves a_pp and a_qq by -+ Re(conj(tau) a_pq). It is the smaller of the two
 angles that do, at most pi/4, with which sweeps over all pairs in the order of rows converge
 (Forsythe and Henrici, Trans. AMS 94 (1960)), in the end quadratically (Wilkinson, Numer. Math.
-4 (1962); van Kempen, Numer. Math. 9 (1966), where eigenvalues repeat): three to five sweeps
-for n = 3, 4. It has converged once |a_pq| <= eps/4 max |a_ij|. A matrix of which squares would
-leave the range is scaled by a power of two, which rounds nothing.
+4 (1962); van Kempen, Numer. Math. 9 (1966), where eigenvalues repeat): four or five sweeps
+for n = 4. It has converged once |a_pq| <= eps/4 max |a_ij|. A matrix of which squares would
+leave the range is scaled by a power of two, which rounds nothing. For n = 2 one turn will do;
+real matrices of order 3 start in a frame of which one vector is an eigenvector but for
+rounding (`_separated`), so that one turn is left to be found, and one sweep mostly sees to it.
 
 *One-sided*, of A (m, n), m >= n (Hestenes, J. SIAM 6 (1958); de Rijk, SISSC 10 (1989)): (1) turns
 the columns of G = A V so that they become orthogonal, as the two-sided method does on
@@ -21,7 +23,8 @@ G^H G, of which only the entries at hand are formed. Converged once
 |g_p^H g_q| <= (m + 2) eps |g_p| |g_q|, with which each column is found to its own precision,
 however small (Demmel and Veselic, SIMAX 13 (1992)). The singular values are the lengths of the
 columns and U their directions; those shorter than eps times the longest have none that
-matters, and U is completed by Gram and Schmidt's method, twice over.
+matters, and U is completed by Gram and Schmidt's method, twice over. With n = 3 the columns
+start in such a frame of G^T G; real 2 by 2 matrices have a closed form.
 """
 
 from __future__ import annotations
@@ -39,6 +42,8 @@ _SWEEPS = 40
 def eigh(solvers: Solvers, a: Array, lower: bool, vectors: bool = True) -> Arrays:
     """w (b, n) ascending[, V (b, n, n)] of the Hermitian matrices in a triangle of a (b, n, n)."""
     xp, n = solvers.xp, a.shape[-1]
+    if n == 2:
+        return _one_turn(xp, a, lower, vectors)
     places = [(i, j) for i in range(n) for j in range(i + 1)]
     x = xp.stack([a[..., i, j] if lower else conj(xp, a[..., j, i]) for i, j in places])
     scale = _scale(solvers, x, power=2)
@@ -61,15 +66,35 @@ def eigh(solvers: Solvers, a: Array, lower: bool, vectors: bool = True) -> Array
             _annihilate(solvers, core, noise, n, p, q, frame)
         return (sweep + 1, *core, *frame)
 
-    frame = _identity(xp, 0 * x[0, ...], n) if vectors else []
-    state = (0, *below, *frame)
-    # a single turn leaves nothing to be turned
-    _, *x = swept(state) if n == 2 else solvers.while_loop(open_, swept, state)
-    w = [x[i] for i in diagonal]
-    frame = x[len(below) :]
+    if n == 3 and not xp.isdtype(x.dtype, "complex floating"):
+        frame = _separated(solvers, below)
+        below = _transformed(below, frame)
+        frame = frame if vectors else []
+    else:
+        frame = _identity(xp, 0 * x[0, ...], n) if vectors else []
+    _, *x = solvers.while_loop(open_, swept, (0, *below, *frame))
+    w, frame = [x[i] for i in diagonal], x[len(below) :]
     _sort(xp, w, [frame] if vectors else [])
-    w = scale.back(xp.stack(w, axis=-1))
+    w = scale.back(_last(xp, w))
     return (w, _columns(xp, frame)) if vectors else (w,)
+
+
+def _one_turn(xp: Any, a: Array, lower: bool, vectors: bool) -> Arrays:
+    """`eigh` of order 2, which a single turn (1) makes diagonal.
+
+    Its angle is found from d and a_pq relative to the larger one, so that no square leaves
+    the range and nothing is to be scaled.
+    """
+    apq = conj(xp, a[..., 1, 0]) if lower else a[..., 0, 1]
+    app, aqq = real(xp, a[..., 0, 0]), real(xp, a[..., 1, 1])
+    d, tiny = aqq / 2 - app / 2, _tiny(xp, app)
+    size = xp.maximum(xp.abs(d), xp.abs(apq)) + tiny
+    c, z, shift = _turn(xp, d / size, apq / _as(xp, size, apq), apq, tiny)
+    w, c = [app - shift, aqq + shift], _as(xp, c, z)
+    rows = [[c, z], [-conj(xp, z), c]] if vectors else []
+    _sort(xp, w, rows)
+    w = _last(xp, w)
+    return (w, xp.reshape(_last(xp, rows[0] + rows[1]), a.shape)) if vectors else (w,)
 
 
 def svd(solvers: Solvers, a: Array, full: bool = False, vectors: bool = True) -> Arrays:
@@ -81,6 +106,8 @@ def svd(solvers: Solvers, a: Array, full: bool = False, vectors: bool = True) ->
         u, s, vh = svd(solvers, ah, full)
         return adjoint(solvers.xp, vh), s, adjoint(solvers.xp, u)
     xp, (m, n) = solvers.xp, a.shape[-2:]
+    if m == n == 2 and not xp.isdtype(a.dtype, "complex floating"):
+        return _rotation_and_reflection(xp, a, vectors)
     x = xp.stack([a[..., i, j] for j in range(n) for i in range(m)])
     scale = _scale(solvers, x, power=4)
     x = scale.scaled(x)
@@ -105,36 +132,153 @@ def svd(solvers: Solvers, a: Array, full: bool = False, vectors: bool = True) ->
         for p, q in pairs:
             product = _inner(xp, g[p], g[q])
             noise = allowed(squares, p, q)
-            c, z, shift = _turn(xp, squares[p], squares[q], product, noise)
+            c, z, shift = _turn(xp, (squares[q] - squares[p]) / 2, product, product, noise)
             squares[p], squares[q] = squares[p] - shift, squares[q] + shift
             _rotate(solvers, g, p, q, c, z)
             if frame:
                 _rotate(solvers, frame, p, q, c, z)
         return (sweep + 1, *g, *frame, *(_square(xp, x) for x in g))
 
-    frame = _identity(xp, 0 * x[0, ...], n) if vectors else []
+    if n == 3 and not xp.isdtype(a.dtype, "complex floating"):
+        frame = _separated(
+            solvers, [_inner(xp, g[i], g[j]) for i in range(n) for j in range(i + 1)]
+        )
+        g = [total(*(y * v[k, ...] for k, y in enumerate(g))) for v in frame]
+        frame = frame if vectors else []
+    else:
+        frame = _identity(xp, 0 * x[0, ...], n) if vectors else []
     state = (0, *g, *frame, *(_square(xp, x) for x in g))
     _, *x = solvers.while_loop(open_, swept, state)
     g, frame = x[:n], x[n : 2 * n]
     s = [xp.sqrt(y) for y in x[-n:]]
     if not vectors:
         _sort(xp, s, [], descending=True)
-        return (scale.back(xp.stack(s, axis=-1)),)
+        return (scale.back(_last(xp, s)),)
     _sort(xp, s, [g, frame], descending=True)
     u = _directions(solvers, s, g, eps, m if full else n)
     vh = xp.permute_dims(xp.stack([conj(xp, x) for x in frame]), (2, 0, 1))
-    return xp.permute_dims(u, (2, 1, 0)), scale.back(xp.stack(s, axis=-1)), vh
+    return xp.permute_dims(u, (2, 1, 0)), scale.back(_last(xp, s)), vh
 
 
-def _turn(xp: Any, app: Array, aqq: Array, apq: Array, noise: Array) -> tuple[Array, Array, Array]:
-    """c and z of (1), and by how much the diagonal moves.
+def _rotation_and_reflection(xp: Any, a: Array, vectors: bool) -> Arrays:
+    """`svd` of real matrices of order 2, q Rot(alpha) + r Refl(beta).
+
+    A rotation and a reflection, of which U = Rot((beta + alpha)/2), V = Rot((beta - alpha)/2)
+    and S = (q + r, |q - r|) are read off (Blinn, IEEE CG&A 16 (1996)).
+    """
+    entries = [a[..., i, j] for i in range(2) for j in range(2)]
+    tiny = _tiny(xp, a)
+    size = _largest(xp, entries) + tiny
+    p, q, r, s = (x / size for x in entries)
+    (q, ca, sa), (r, cb, sb) = (
+        _half_angle(xp, x, y, tiny**0.5) for x, y in ((p + s, r - q), (p - s, r + q))
+    )
+    found = _last(xp, [(q + r) / 2 * size, xp.abs(q - r) / 2 * size])
+    if not vectors:
+        return (found,)
+    c, s = ca * cb - sa * sb, sa * cb + ca * sb
+    sign = xp.copysign(xp.ones_like(q), q - r)
+    u = [c, -s * sign, s, c * sign]
+    c, s = ca * cb + sa * sb, ca * sb - sa * cb
+    return xp.reshape(_last(xp, u), a.shape), found, xp.reshape(_last(xp, [c, s, -s, c]), a.shape)
+
+
+def _half_angle(xp: Any, x: Array, y: Array, tiny: float) -> tuple[Array, Array, Array]:
+    """The length of (x, y), and cosine and sine of half its angle to the x axis."""
+    length, high = xp.sqrt(x * x + y * y), xp.abs(y)
+    wide = length + xp.abs(x) + tiny
+    size, right = xp.sqrt(wide * wide + y * y), x >= 0
+    # divided last: XLA computes the result of a division once, and of a product wherever it is used
+    c, s = xp.where(right, wide, high), xp.where(right, y, xp.copysign(wide, y))
+    return length, c / size, s / size
+
+
+def _separated(solvers: Solvers, core: list[Array]) -> list[Array]:
+    """An orthonormal frame (3, b) whose last vector is an eigenvector, of real symmetric A.
+
+    That of the eigenvalue farthest from the others. With A = m + p B, tr B = 0, |B|^2 = 6, the
+    eigenvalues of B are 2 cos(phi + 2 pi k/3), where cos(3 phi) = det(B)/2 (Smith, CACM 4
+    (1961)), and the one of largest modulus, that of the sign of det B, is t there with
+
+        t^3 - 3 t = |det B|,    sqrt(3) <= t <= 2,                                         (2)
+
+    at least sqrt(3) from the others, so that the columns of adj(B - t), which is of rank one,
+    are that eigenvector with no cancellation in the largest of them.
+    """
+    xp, combine = solvers.xp, solvers.combine
+
+    def centred(x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
+        mean = (x + y + z) / 3
+        return x - mean, y - mean, z - mean
+
+    a00, a10, a11, a20, a21, a22 = core
+    # twice, since the mean is rounded and p may be small
+    diagonal = centred(*centred(a00, a11, a22))
+    squares = [total(*(x * x for x in xs)) for xs in (diagonal, (a10, a20, a21))]
+    p = xp.sqrt(squares[0] / 6 + squares[1] / 3 + _tiny(xp, a00))
+    inverse = 1 / p
+    b00, b11, b22, b10, b20, b21 = (x * inverse for x in (*diagonal, a10, a20, a21))
+    det = (
+        b00 * combine(b11, b22, -b21, b21)
+        - b10 * combine(b10, b22, -b20, b21)
+        + b20 * combine(b10, b21, -b11, b20)
+    )
+    size = xp.abs(det)
+    size = xp.where(size > 2, 2 * xp.ones_like(size), size)
+    t = (size * -0.0164 + 1 / 6) * size + 3**0.5  # the root of (2) to 4e-3
+    for _ in range(2):  # steps of Newton, to 1e-10; a sweep mends the rest
+        square = t * t
+        t = (t * square + size / 2) / (square * 1.5 - 1.5)
+    t = xp.copysign(t, det)
+    m00, m11, m22 = b00 - t, b11 - t, b22 - t
+    c00, c11, c22 = (
+        combine(m11, m22, -b21, b21),
+        combine(m00, m22, -b20, b20),
+        combine(m00, m11, -b10, b10),
+    )
+    c10, c20, c21 = (
+        combine(b20, b21, -b10, m22),
+        combine(b10, b21, -b20, m11),
+        combine(b10, b20, -b21, m00),
+    )
+    second = c11 > c00
+    third = c22 > xp.where(second, c11, c00)
+    v = [
+        xp.where(third, z, xp.where(second, y, x))
+        for x, y, z in ((c00, c10, c20), (c10, c11, c21), (c20, c21, c22))
+    ]
+    length = xp.sqrt(total(*(x * x for x in v)))
+    x, y, z = (x / length for x in v)
+    # and its complement (Duff et al., JCGT 6 (2017))
+    sign = xp.copysign(xp.ones_like(z), z)
+    xs = x * (-1 / (sign + z))
+    b = y * xs
+    first = xp.stack([sign * x * xs + 1, sign * b, -sign * x])
+    return [first, xp.stack([b, sign - y * y / (sign + z), -y]), xp.stack([x, y, z])]
+
+
+def _transformed(core: list[Array], frame: list[Array]) -> list[Array]:
+    """V^T A V of real symmetric A, the lower triangle by rows."""
+    order = range(len(frame))
+    images = [
+        [total(*(core[_place(max(i, k), min(i, k))] * v[k, ...] for k in order)) for i in order]
+        for v in frame
+    ]
+    return [
+        total(*(frame[i][k, ...] * images[j][k] for k in order))
+        for i in order
+        for j in order[: i + 1]
+    ]
+
+
+def _turn(xp: Any, d: Array, x: Array, apq: Array, noise: Array) -> tuple[Array, Array, Array]:
+    """c and z of (1), and by how much the diagonal moves; d : x = (a_qq - a_pp)/2 : a_pq.
 
     With the square of what counts as zero under the root, which leaves behind no more than
     that, equal values are not turned by what is rounding.
     """
-    d, twice = aqq - app, apq + apq
-    h = xp.sqrt(d * d + (_abs2(xp, twice) + noise))
-    tau = twice / _as(xp, d + xp.copysign(h, d), apq)
+    h = xp.sqrt(d * d + (_abs2(xp, x) + noise))
+    tau = x / _as(xp, d + xp.copysign(h, d), x)
     c = 1 / xp.sqrt(_abs2(xp, tau) + 1)
     return c, _as(xp, c, tau) * tau, real(xp, conj(xp, tau) * apq)
 
@@ -158,7 +302,7 @@ def _annihilate(
     xp = solvers.xp
     at = _place(q, p)
     app, aqq, apq = core[_place(p, p)], core[_place(q, q)], conj(xp, core[at])
-    c, z, shift = _turn(xp, app, aqq, apq, noise)
+    c, z, shift = _turn(xp, (aqq - app) / 2, apq, apq, noise)
     core[_place(p, p)], core[_place(q, q)] = app - shift, aqq + shift
     core[at] = xp.zeros_like(apq)
     for r in range(n):
@@ -300,14 +444,18 @@ _RANGES = {
 def _scale(solvers: Solvers, x: Array, power: int) -> _Scale:
     xp = solvers.xp
     parts = (xp.real(x), xp.imag(x)) if xp.isdtype(x.dtype, "complex floating") else (x,)
-    size = None
-    for part in (part[i, ...] for part in parts for i in range(x.shape[0])):
-        size = xp.abs(part) if size is None else xp.maximum(size, xp.abs(part))
-    assert size is not None
+    size = _largest(xp, [part[i, ...] for part in parts for i in range(x.shape[0])])
     bits = xp.finfo(size.dtype).bits
     low, high, common = _RANGES[bits, power]
     outside = ~((size >= low) & (size <= high)) & (size != 0)
     return _Scale(solvers, size, outside, common, _STEPS[bits])
+
+
+def _largest(xp: Any, entries: list[Array]) -> Array:
+    size = xp.abs(entries[0])
+    for x in entries[1:]:
+        size = xp.maximum(size, xp.abs(x))
+    return size
 
 
 def _times(xp: Any, x: Array, factors: list[Array]) -> Array:
@@ -331,6 +479,11 @@ def _identity(xp: Any, zero: Array, n: int) -> list[Array]:
     """The columns (n, b) of the identity; zero (b,) is NaN for what is not finite."""
     one = zero + 1
     return [xp.stack([one if i == j else zero for i in range(n)]) for j in range(n)]
+
+
+def _last(xp: Any, rows: list[Array]) -> Array:
+    """(b, k) from k rows (b,)."""
+    return xp.permute_dims(xp.stack(rows), (1, 0))
 
 
 def _columns(xp: Any, frame: list[Array]) -> Array:

@@ -365,10 +365,10 @@ def phases(xp: Any, found: Array, *turns: Array) -> Array:
     present = [t for t in turns if t is not None]
     if not present or not xp.isdtype(present[0].dtype, "complex floating"):
         return found
-    turn = total(*present)
-    size = xp.max(xp.abs(xp.real(turn)), axis=(-2, -1))  # no more than the norm, and cheap
-    phase = xp.max(xp.abs(xp.imag(xp.linalg.diagonal(turn))), axis=-1)
-    return found | (phase > rounding(xp, size, turn.shape[-1]) * size)
+    own = total(*(xp.linalg.diagonal(t) for t in present))
+    size = xp.max(xp.abs(xp.real(own)), axis=-1)  # no more than the norm, and cheap
+    phase = xp.max(xp.abs(xp.imag(own)), axis=-1)
+    return found | (phase > rounding(xp, size, own.shape[-1]) * size)
 
 
 def any_pair(xp: Any, pairs: Array) -> Array:
