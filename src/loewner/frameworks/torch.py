@@ -7,8 +7,10 @@ call goes through a second class that defines only the backward.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from torch._C._functorch import (
 )
 from torch._functorch.pyfunctorch import retrieve_current_functorch_interpreter
 from torch.autograd import forward_ad
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from ..kernels import Decomposition
 from ..rules.rule import Array, Arrays, HostRule, Rule
@@ -102,6 +105,21 @@ class TorchSolvers:
 
         with torch.no_grad():
             return filled_in_blocks(kernel, a.detach().resolve_conj(), block, empty)
+
+    def on_all_cores(self, kernel, a):
+        count = min(torch.get_num_threads(), a.shape[0])
+        if count < 2 or _observed(a):
+            return kernel(a)
+
+        def quiet(part):
+            with torch.no_grad():  # which each thread has for itself
+                return kernel(part)
+
+        try:
+            found = list(_threads(count).map(quiet, a.detach().tensor_split(count)))
+        except RuntimeError:
+            return kernel(a)  # and its message, which counts the matrices of the whole stack
+        return tuple(torch.cat(x) for x in zip(*found, strict=True))
 
     def eigh(self, a, lower):
         w, v = torch.linalg.eigh(a, UPLO="L" if lower else "U")
@@ -249,6 +267,17 @@ def _differentiates(inputs: Arrays) -> bool:
     if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
         return True
     return not torch.compiler.is_compiling() and _transforms()
+
+
+def _observed(x: torch.Tensor) -> bool:
+    """Whether something that other threads do not know of may watch what is done to a tensor."""
+    plain = type(x) in (torch.Tensor, torch.nn.Parameter)
+    return not plain or _transforms() or bool(_get_current_dispatch_mode_stack())
+
+
+@functools.cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="loewner")
 
 
 def _transforms() -> bool:

@@ -44,12 +44,15 @@ class Decomposition:
     def evaluate(self, solvers: Solvers, a: Array) -> Arrays:
         """The factors; a kernel of our own is handed one block of the stack at a time."""
         plan = self.plan(solvers, a)
-        if plan.method == "lapack":
+        if plan.method == "lapack" and not plan.shared:
             return self.lapack(solvers, a)
         batch = tuple(a.shape[:-2])
         flat = solvers.xp.reshape(a, (-1, *a.shape[-2:]))
-        kernel = functools.partial(self.jacobi, solvers)
-        found = solvers.in_blocks(kernel, flat, plan.block or flat.shape[0])
+        if plan.shared:
+            found = solvers.on_all_cores(functools.partial(self.lapack, solvers), flat)
+        else:
+            kernel = functools.partial(self.jacobi, solvers)
+            found = solvers.in_blocks(kernel, flat, plan.block or flat.shape[0])
         return tuple(solvers.xp.reshape(x, (*batch, *x.shape[1:])) for x in found)
 
     def lapack(self, solvers: Solvers, a: Array) -> Arrays:

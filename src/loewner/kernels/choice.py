@@ -8,16 +8,20 @@ would be one more name here.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 METHODS = ("auto", "lapack", "jacobi")
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A kernel, and how many matrices it is handed at a time (0: all of them)."""
+    """A kernel, and what of a stack it is handed."""
 
     method: str
     block: int = 0
+    """How many matrices at a time; 0: all of them."""
+    shared: bool = False
+    """Whether the cores share out the stack among them."""
 
 
 def choose(
@@ -55,7 +59,8 @@ def choose(
         wins = known and least is not None and batch >= least
         method = "jacobi" if wins else "lapack"
     if method == "lapack":
-        return Plan("lapack")
+        shared = platform == "cpu" and n >= _SHARED.get(framework, math.inf)
+        return Plan("lapack", shared=shared and batch * n >= 2**10 and batch * m * n * n >= 2**19)
     if n == 2 and framework == "JAX":
         return Plan("jacobi")
     size = n * n + (m * n if kind == "svd" else n * n // 2)
@@ -71,6 +76,14 @@ _LEAST = {
     ("NumPy", "svd"): {2: 512, 3: 1024, 4: 8192},
 }
 """By framework, operation and n, the least batch at which Jacobi's method wins."""
+
+_SHARED = {"PyTorch": 6}
+"""By framework, the least n from which LAPACK gains from cores that share out a stack of some
+milliseconds; few large matrices keep all cores busy one after the other.
+
+NumPy's LAPACK, OpenBLAS, makes its callers wait for each other, and XLA calls it for one part
+after the other.
+"""
 
 _ENTRIES = {"JAX": 2**14, "PyTorch": 2**20, "NumPy": 2**17}
 """How many entries of matrices and frames a block has.
