@@ -62,7 +62,7 @@ def choose(
         shared = platform == "cpu" and n >= _SHARED.get(framework, math.inf)
         return Plan("lapack", shared=shared and batch * n >= 2**10 and batch * m * n * n >= 2**19)
     if n == 2 and framework == "JAX":
-        return Plan("jacobi")
+        return Plan("jacobi")  # no loops: XLA shares it out to the cores itself
     size = n * n + (m * n if kind == "svd" else n * n // 2)
     return Plan("jacobi", max(256, _ENTRIES.get(framework, 2**17) // size))
 
@@ -70,10 +70,10 @@ def choose(
 _LEAST = {
     ("JAX", "eigh"): dict.fromkeys((2, 3, 4, 5), 64),
     ("JAX", "svd"): dict.fromkeys((2, 3, 4, 5, 6), 64),
-    ("PyTorch", "eigh"): {2: 1024, 3: 4096, 4: 32768},
-    ("PyTorch", "svd"): {2: 1024, 3: 2048, 4: 4096, 5: 8192},
-    ("NumPy", "eigh"): {2: 512, 3: 2048},
-    ("NumPy", "svd"): {2: 512, 3: 1024, 4: 8192},
+    ("PyTorch", "eigh"): {2: 1024, 3: 2048, 4: 16384},
+    ("PyTorch", "svd"): {2: 1024, 3: 2048, 4: 4096, 5: 16384},
+    ("NumPy", "eigh"): {2: 512, 3: 1024, 4: 4096},
+    ("NumPy", "svd"): {2: 256, 3: 1024, 4: 2048},
 }
 """By framework, operation and n, the least batch at which Jacobi's method wins."""
 

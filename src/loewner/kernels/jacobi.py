@@ -218,10 +218,11 @@ def _separated(solvers: Solvers, core: list[Array]) -> list[Array]:
     p = xp.sqrt(squares[0] / 6 + squares[1] / 3 + _tiny(xp, a00))
     inverse = 1 / p
     b00, b11, b22, b10, b20, b21 = (x * inverse for x in (*diagonal, a10, a20, a21))
+    n10, n20, n21 = -b10, -b20, -b21
     det = (
-        b00 * combine(b11, b22, -b21, b21)
-        - b10 * combine(b10, b22, -b20, b21)
-        + b20 * combine(b10, b21, -b11, b20)
+        b00 * combine(b11, b22, n21, b21)
+        + n10 * combine(b10, b22, n20, b21)
+        + b20 * combine(b10, b21, n20, b11)
     )
     size = xp.abs(det)
     size = xp.where(size > 2, 2 * xp.ones_like(size), size)
@@ -232,14 +233,14 @@ def _separated(solvers: Solvers, core: list[Array]) -> list[Array]:
     t = xp.copysign(t, det)
     m00, m11, m22 = b00 - t, b11 - t, b22 - t
     c00, c11, c22 = (
-        combine(m11, m22, -b21, b21),
-        combine(m00, m22, -b20, b20),
-        combine(m00, m11, -b10, b10),
+        combine(m11, m22, n21, b21),
+        combine(m00, m22, n20, b20),
+        combine(m00, m11, n10, b10),
     )
     c10, c20, c21 = (
-        combine(b20, b21, -b10, m22),
-        combine(b10, b21, -b20, m11),
-        combine(b10, b20, -b21, m00),
+        combine(b20, b21, n10, m22),
+        combine(b10, b21, n20, m11),
+        combine(b10, b20, n21, m00),
     )
     second = c11 > c00
     third = c22 > xp.where(second, c11, c00)

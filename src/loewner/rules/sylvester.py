@@ -45,12 +45,17 @@ class Sylvester(LinearEquation):
         return -(y @ adjoint(xp, omega)), adjoint(xp, omega) @ y
 
     def solve(self, xp, masks, c, rhs):
-        b1, b2 = (xp.linalg.diagonal(b) for b in c)
-        return (self._divided(xp, b1, b2, masks, rhs[0]),)
+        return (self._divided(xp, *self._diagonals(xp, c), masks, rhs[0]),)
 
     def solve_adjoint(self, xp, masks, c, rhs):
-        b1, b2 = (conj(xp, xp.linalg.diagonal(b)) for b in c)
+        b1, b2 = (conj(xp, b) for b in self._diagonals(xp, c))
         return (self._divided(xp, b1, b2, masks, rhs[0]),)
+
+    @staticmethod
+    def _diagonals(xp, c):
+        b1, b2 = c
+        first = xp.linalg.diagonal(b1)
+        return first, first if b2 is b1 else xp.linalg.diagonal(b2)
 
     @staticmethod
     def _divided(xp, b1, b2, masks, x):
