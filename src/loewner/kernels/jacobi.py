@@ -50,8 +50,8 @@ def eigh(solvers: Solvers, a: Array, lower: bool, vectors: bool = True) -> Array
     x = scale.scaled(x)
     below = [real(xp, x[k, ...]) if i == j else x[k, ...] for k, (i, j) in enumerate(places)]
     diagonal = [k for k, (i, j) in enumerate(places) if i == j]
-    limit = float(xp.finfo(scale.size.dtype).eps) / 4 * scale.scaled(scale.size)
-    noise = limit * limit + _tiny(xp, limit)
+    size = scale.scaled(scale.size)
+    limit, noise = float(xp.finfo(size.dtype).eps) / 4 * size, _noise(xp, size)
     pairs = [(p, q) for p in range(n - 1) for q in range(p + 1, n)]
 
     def open_(state: Arrays) -> Array:
@@ -80,17 +80,15 @@ def eigh(solvers: Solvers, a: Array, lower: bool, vectors: bool = True) -> Array
 
 
 def _one_turn(xp: Any, a: Array, lower: bool, vectors: bool) -> Arrays:
-    """`eigh` of order 2, which a single turn (1) makes diagonal.
-
-    Its angle is found from d and a_pq relative to the larger one, so that no square leaves
-    the range and nothing is to be scaled.
-    """
+    """`eigh` of order 2, which a single turn (1) makes diagonal."""
     apq = conj(xp, a[..., 1, 0]) if lower else a[..., 0, 1]
     app, aqq = real(xp, a[..., 0, 0]), real(xp, a[..., 1, 1])
-    d, tiny = aqq / 2 - app / 2, _tiny(xp, app)
-    size = xp.maximum(xp.abs(d), xp.abs(apq)) + tiny
-    c, z, shift = _turn(xp, d / size, apq / _as(xp, size, apq), apq, tiny)
-    w, c = [app - shift, aqq + shift], _as(xp, c, z)
+    size = _largest(xp, [app, aqq, apq])
+    scale = _for_squares(xp, size)
+    d, x = (aqq * scale - app * scale) / 2, apq * _as(xp, scale, apq)
+    c, z, shift = _turn(xp, d, x, _noise(xp, size * scale))
+    shift, c = shift * (1 / scale), _as(xp, c, z)
+    w = [app - shift, aqq + shift]
     rows = [[c, z], [-conj(xp, z), c]] if vectors else []
     _sort(xp, w, rows)
     w = _last(xp, w)
@@ -132,7 +130,7 @@ def svd(solvers: Solvers, a: Array, full: bool = False, vectors: bool = True) ->
         for p, q in pairs:
             product = _inner(xp, g[p], g[q])
             noise = allowed(squares, p, q)
-            c, z, shift = _turn(xp, (squares[q] - squares[p]) / 2, product, product, noise)
+            c, z, shift = _turn(xp, (squares[q] - squares[p]) / 2, product, noise)
             squares[p], squares[q] = squares[p] - shift, squares[q] + shift
             _rotate(solvers, g, p, q, c, z)
             if frame:
@@ -167,13 +165,13 @@ def _rotation_and_reflection(xp: Any, a: Array, vectors: bool) -> Arrays:
     and S = (q + r, |q - r|) are read off (Blinn, IEEE CG&A 16 (1996)).
     """
     entries = [a[..., i, j] for i in range(2) for j in range(2)]
-    tiny = _tiny(xp, a)
-    size = _largest(xp, entries) + tiny
-    p, q, r, s = (x / size for x in entries)
+    scale = _for_squares(xp, _largest(xp, entries))
+    p, q, r, s = (x * scale for x in entries)
     (q, ca, sa), (r, cb, sb) = (
-        _half_angle(xp, x, y, tiny**0.5) for x, y in ((p + s, r - q), (p - s, r + q))
+        _half_angle(xp, x, y, _tiny(xp, a) ** 0.5) for x, y in ((p + s, r - q), (p - s, r + q))
     )
-    found = _last(xp, [(q + r) / 2 * size, xp.abs(q - r) / 2 * size])
+    back = 1 / scale
+    found = _last(xp, [(q + r) / 2 * back, xp.abs(q - r) / 2 * back])
     if not vectors:
         return (found,)
     c, s = ca * cb - sa * sb, sa * cb + ca * sb
@@ -272,16 +270,26 @@ def _transformed(core: list[Array], frame: list[Array]) -> list[Array]:
     ]
 
 
-def _turn(xp: Any, d: Array, x: Array, apq: Array, noise: Array) -> tuple[Array, Array, Array]:
-    """c and z of (1), and by how much the diagonal moves; d : x = (a_qq - a_pp)/2 : a_pq.
+def _turn(xp: Any, d: Array, x: Array, noise: Any) -> tuple[Array, Array, Array]:
+    """c and z of (1), and by how much the diagonal moves; d is (a_qq - a_pp)/2 and x a_pq.
 
     With the square of what counts as zero under the root, which leaves behind no more than
     that, equal values are not turned by what is rounding.
     """
-    h = xp.sqrt(d * d + (_abs2(xp, x) + noise))
-    tau = x / _as(xp, d + xp.copysign(h, d), x)
+    square = _abs2(xp, x)
+    h = xp.sqrt(d * d + (square + noise))
+    h = d + xp.copysign(h, d)
+    tau = x / _as(xp, h, x)
     c = 1 / xp.sqrt(_abs2(xp, tau) + 1)
-    return c, _as(xp, c, tau) * tau, real(xp, conj(xp, tau) * apq)
+    # divided last: a product may be rounded in one of its uses and not in the other, which
+    # would take values that are nearly equal out of order
+    return c, _as(xp, c, tau) * tau, square / h
+
+
+def _noise(xp: Any, size: Array) -> Array:
+    """The square of what counts as zero beside entries of that size, itself not zero."""
+    limit = float(xp.finfo(size.dtype).eps) / 4 * size
+    return limit * limit + _tiny(xp, size)
 
 
 def _tiny(xp: Any, x: Array) -> float:
@@ -303,7 +311,7 @@ def _annihilate(
     xp = solvers.xp
     at = _place(q, p)
     app, aqq, apq = core[_place(p, p)], core[_place(q, q)], conj(xp, core[at])
-    c, z, shift = _turn(xp, (aqq - app) / 2, apq, apq, noise)
+    c, z, shift = _turn(xp, (aqq - app) / 2, apq, noise)
     core[_place(p, p)], core[_place(q, q)] = app - shift, aqq + shift
     core[at] = xp.zeros_like(apq)
     for r in range(n):
@@ -457,6 +465,21 @@ def _largest(xp: Any, entries: list[Array]) -> Array:
     for x in entries[1:]:
         size = xp.maximum(size, xp.abs(x))
     return size
+
+
+_SQUARES = {64: (2.0**-340, 2.0**340, 2.0**700, 2.0**-700)}
+_SQUARES[32] = (2.0**-40, 2.0**40, 2.0**90, 2.0**-70)
+"""By bits, the range within which squares are normal, and what scales smaller and larger sizes."""
+
+
+def _for_squares(xp: Any, size: Array) -> Array:
+    """A power of two by which numbers of that size are scaled before they are squared, or NaN.
+
+    Not the size itself: XLA turns (x/y)/z into x/(yz), which leaves the range.
+    """
+    low, high, up, down = _SQUARES[xp.finfo(size.dtype).bits]
+    one = 0 * size + 1
+    return xp.where(size > high, one * down, xp.where(size < low, one * up, one))
 
 
 def _times(xp: Any, x: Array, factors: list[Array]) -> Array:
