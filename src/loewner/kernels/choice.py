@@ -55,7 +55,7 @@ def choose(
     kind = "svd" if operation.startswith("svd") else "eigh"
     if method == "auto":
         known = platform == "cpu" and "float" in dtype and m <= 4 * n
-        least = _LEAST.get((framework, kind), {}).get(n)
+        least = _LEAST.get((framework, operation), {}).get(n)
         wins = known and least is not None and batch >= least
         method = "jacobi" if wins else "lapack"
     if method == "lapack":
@@ -69,11 +69,17 @@ def choose(
 
 _LEAST = {
     ("JAX", "eigh"): dict.fromkeys((2, 3, 4, 5), 64),
+    ("JAX", "eigvalsh"): dict.fromkeys((2, 3, 4, 5), 64),
     ("JAX", "svd"): dict.fromkeys((2, 3, 4, 5, 6), 64),
+    ("JAX", "svdvals"): dict.fromkeys((2, 3, 4, 5, 6), 64),
     ("PyTorch", "eigh"): {2: 1024, 3: 2048, 4: 16384},
+    ("PyTorch", "eigvalsh"): {2: 2048, 3: 8192},
     ("PyTorch", "svd"): {2: 1024, 3: 2048, 4: 4096, 5: 16384},
+    ("PyTorch", "svdvals"): {2: 2048, 3: 4096},
     ("NumPy", "eigh"): {2: 512, 3: 1024, 4: 4096},
+    ("NumPy", "eigvalsh"): {2: 1024, 3: 2048, 4: 4096},
     ("NumPy", "svd"): {2: 256, 3: 1024, 4: 2048},
+    ("NumPy", "svdvals"): {2: 256, 3: 1024, 4: 4096},
 }
 """By framework, operation and n, the least batch at which Jacobi's method wins."""
 
