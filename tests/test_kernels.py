@@ -230,7 +230,7 @@ def test_blocks_that_do_not_divide_the_stack_lose_nothing(n):
         w = np.asarray(lw.eigvalsh(array(a), method="jacobi"))
         trace, det = np.trace(a, axis1=1, axis2=2), np.linalg.det(a)
         np.testing.assert_allclose(w.sum(axis=1), trace, atol=1e-13)
-        np.testing.assert_allclose(w.prod(axis=1), det, atol=1e-10)
+        np.testing.assert_allclose(w.prod(axis=1), det, atol=1e-12)
 
 
 @pytest.mark.slow

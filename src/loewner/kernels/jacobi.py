@@ -250,10 +250,10 @@ def _separated(solvers: Solvers, core: list[Array]) -> list[Array]:
     x, y, z = (x / length for x in v)
     # and its complement (Duff et al., JCGT 6 (2017))
     sign = xp.copysign(xp.ones_like(z), z)
-    xs = x * (-1 / (sign + z))
-    b = y * xs
-    first = xp.stack([sign * x * xs + 1, sign * b, -sign * x])
-    return [first, xp.stack([b, sign - y * y / (sign + z), -y]), xp.stack([x, y, z])]
+    a = -1 / (sign + z)
+    xa, ya = x * a, y * a
+    first = xp.stack([sign * x * xa + 1, sign * x * ya, -sign * x])
+    return [first, xp.stack([x * ya, y * ya + sign, -y]), xp.stack([x, y, z])]
 
 
 def _transformed(core: list[Array], frame: list[Array]) -> list[Array]:
@@ -270,7 +270,7 @@ def _transformed(core: list[Array], frame: list[Array]) -> list[Array]:
     ]
 
 
-def _turn(xp: Any, d: Array, x: Array, noise: Any) -> tuple[Array, Array, Array]:
+def _turn(xp: Any, d: Array, x: Array, noise: Array) -> tuple[Array, Array, Array]:
     """c and z of (1), and by how much the diagonal moves; d is (a_qq - a_pp)/2 and x a_pq.
 
     With the square of what counts as zero under the root, which leaves behind no more than
@@ -467,8 +467,10 @@ def _largest(xp: Any, entries: list[Array]) -> Array:
     return size
 
 
-_SQUARES = {64: (2.0**-340, 2.0**340, 2.0**700, 2.0**-700)}
-_SQUARES[32] = (2.0**-40, 2.0**40, 2.0**90, 2.0**-70)
+_SQUARES = {
+    64: (2.0**-340, 2.0**340, 2.0**700, 2.0**-700),
+    32: (2.0**-40, 2.0**40, 2.0**90, 2.0**-70),
+}
 """By bits, the range within which squares are normal, and what scales smaller and larger sizes."""
 
 
