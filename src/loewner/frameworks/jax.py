@@ -46,6 +46,7 @@ class JaxSolvers:
         count = a.shape[0]
         if count <= block:
             return kernel(a)
+        kernel = jax.jit(kernel)  # traced once for the shapes and the loop
         steps = -(-count // block)
         block = -(-count // steps)
 

@@ -61,7 +61,8 @@ def choose(
     if method == "lapack":
         shared = platform == "cpu" and n >= _SHARED.get(framework, math.inf)
         return Plan("lapack", shared=shared and batch * n >= 2**10 and batch * m * n * n >= 2**19)
-    if n == 2 and framework == "JAX":
+    straight = n == 2 and (kind == "eigh" or (m == 2 and "float" in dtype))
+    if straight and framework == "JAX":
         return Plan("jacobi")  # no loops: XLA shares it out to the cores itself
     size = n * n + (m * n if kind == "svd" else n * n // 2)
     return Plan("jacobi", max(256, _ENTRIES.get(framework, 2**17) // size))
