@@ -12,6 +12,8 @@ from bench import FRAMEWORKS
 from torch.utils.checkpoint import checkpoint
 
 import loewner as lw
+from loewner.frameworks import framework_of
+from loewner.rules import pieces
 
 NUMPY, JAX, TORCH, AUTOGRAD = FRAMEWORKS
 Q = np.eye(4) - 0.5 * np.ones((4, 4))
@@ -563,3 +565,29 @@ def test_the_size_of_loss_and_matrix_decides_nothing(dtype, exponent):
         for factor in (1.0, 1e-20, 1e20):
             with lw.checks("raise", strict=True), pytest.raises(lw.DerivativeError):
                 lw.vjp(lambda a, f=loss: f(NUMPY, a), a)[1](dtype(factor))
+
+
+@pytest.mark.parametrize("origin", [False, True], ids=["eigenvalues", "singular values"])
+@pytest.mark.parametrize("batch", [(), (3,), (20_000,)], ids=["one", "few", "many"])
+@pytest.mark.parametrize("fw", [NUMPY, TORCH, AUTOGRAD], ids=["numpy", "torch", "autograd"])
+def test_values_are_apart_at_once_unless_two_are_in_a_cluster(fw, batch, origin):
+    framework, size, width = framework_of(fw.array(np.zeros(2))), 7, 23 * 2.0**-52
+
+    def apart(*values):
+        """Of a stack of which the last matrix has these values, and the others distinct ones."""
+        w = np.ones((*batch, 1)) * np.arange(len(values), 0.0, -1.0)
+        w[(-1,) * len(batch)] = values
+        w = w if origin else w[..., ::-1].copy()
+        found = framework.apart(fw.array(w), size, origin)
+        assert found != pieces.crowded(np, w, size, origin).any()
+        return found
+
+    assert apart() and apart(3.0) and apart(3.0, 2.0, 1.0)
+    assert apart(4.0, 1 + 5 * width, 1.0)
+    assert not apart(4.0, 1 + 3 * width, 1.0)
+    assert not apart(4.0, 4.0, 1.0)
+    assert not apart(0.0, 0.0)
+    assert apart(0.0) != origin
+    assert apart(4.0, 2.0, 3 * width) != origin
+    assert apart(4.0, 2.0, 5 * width)
+    assert origin or apart(3.0, -2.0, -4.0) and not apart(3.0, -4.0 + 3 * width, -4.0)

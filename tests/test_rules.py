@@ -55,6 +55,9 @@ class StrictOps:
     def rules_out(self, test, *arrays):
         return False
 
+    def apart(self, w, size, origin=False):
+        return False
+
     def solve(self, equation, masks, coefficients, rhs, adjoint=False):
         rule = Solve(equation, len(masks), len(coefficients), adjoint)
         return self.call(rule, *masks, *coefficients, *rhs)

@@ -41,6 +41,9 @@ class ArrayLibrary(Framework):
     def constant(self, x):
         return plain_value(x)
 
+    def peek(self, x):
+        return x if isinstance(x, np.ndarray) else None
+
     def asarray(self, x):
         if isinstance(x, Traced):
             return x

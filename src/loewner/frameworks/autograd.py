@@ -88,6 +88,9 @@ class Autograd(Framework):
             x = x._value
         return x
 
+    def peek(self, x):
+        return None if isbox(x) else x
+
     def asarray(self, x):
         return x if isbox(x) else np.asarray(x)
 

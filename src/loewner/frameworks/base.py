@@ -7,7 +7,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from ..rules.pieces import crowded, width
 from ..rules.rule import Array, Arrays, LinearEquation, Rule, Solve, Solvers
+from .numpy import QUICK, apart
 
 
 class Framework(ABC):
@@ -35,9 +39,33 @@ class Framework(ABC):
         rule = Solve(equation, len(masks), len(coefficients), adjoint)
         return self.call(rule, *masks, *coefficients, *rhs)
 
-    def rules_out(self, test: Callable[..., Array], *arrays: Array) -> bool:
+    def peek(self, x: Array) -> Any:
+        """The value of x as a NumPy array, if that can be had at once and is all there is to x."""
+        return None
+
+    def rules_out(self, test: Callable[..., Array | bool], *arrays: Array) -> bool:
         """Whether test(xp, *arrays) is known to hold nowhere; arrays may be None."""
-        return False
+        lent = [None if x is None else self.peek(x) for x in arrays]
+        if any(y is None and x is not None for x, y in zip(arrays, lent, strict=True)):
+            return False
+        held = test(QUICK, *lent)
+        return held is False or not held.any()
+
+    def apart(self, w: Array, size: int, origin: bool = False) -> bool:
+        """Whether the sorted real values w (..., n) are known to be more than a width apart.
+
+        The width is that of `pieces.tolerance`; with `origin`, zero follows values that descend.
+        """
+        w = self.peek(self.constant(w))
+        if w is None:
+            return False
+        if w.ndim == 1:
+            return apart(w.tolist(), width(QUICK, w, size), origin)
+        return not crowded(QUICK, w, size, origin).any()
+
+    def diagonal(self, w: Array) -> Array:
+        """True on the diagonal of matrices (n, n), for w (..., n) known to be `apart`."""
+        return np.eye(w.shape[-1], dtype=bool)
 
     @abstractmethod
     def constant(self, x: Array) -> Array:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import math
+import operator
 from typing import Any
 
+import array_api_compat.numpy as _compat
 import numpy as np
 
 from ..kernels import Decomposition
@@ -93,6 +96,35 @@ class StandardSolvers:
             ) from None
 
 
+class _Quick:
+    """NumPy's namespace, with the functions that tests of few values are made of at hand."""
+
+    abs = np.abs
+    real = operator.attrgetter("real")
+    imag = operator.attrgetter("imag")
+    finfo = np.finfo
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(_compat, name)
+        setattr(self, name, found)
+        return found
+
+    @staticmethod
+    def any(x, axis=None):
+        return np.logical_or.reduce(x, axis=axis)
+
+    @staticmethod
+    def max(x, axis=None, keepdims=False):
+        return np.maximum.reduce(x, axis=axis, keepdims=keepdims)
+
+    @staticmethod
+    def isdtype(dtype, kind):
+        return dtype.kind == "c" if kind == "complex floating" else np.isdtype(dtype, kind)
+
+
+QUICK = _Quick()
+
+
 class NumpySolvers(StandardSolvers):
     """`numpy.linalg`, with left eigenvectors and triangular solves from SciPy if installed."""
 
@@ -167,6 +199,21 @@ def filled_in_blocks(kernel: Any, a: Array, block: int, empty: Any) -> Arrays:
         for out, x in zip(whole, found, strict=True):
             out[start : start + block] = x
     return whole
+
+
+def apart(values: list[float], width: float, origin: bool) -> bool:
+    """Whether sorted values, and zero at their end, are more than width |values| apart.
+
+    Of a few numbers lists know it sooner than arrays.
+    """
+    if origin:
+        values.append(0.0)
+    if not values:
+        return True
+    if values[0] > values[-1]:
+        values.reverse()
+    least = min(map(operator.sub, values[1:], values), default=math.inf)
+    return least > width * max(-values[0], values[-1])
 
 
 def while_loop(condition: Any, body: Any, state: Arrays) -> Arrays:

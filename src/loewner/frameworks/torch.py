@@ -22,14 +22,16 @@ from torch._C._functorch import (
     is_legacy_batchedtensor,
     peek_interpreter_stack,
 )
+from torch._functorch.utils import unwrap_dead_wrappers
 from torch._functorch.pyfunctorch import retrieve_current_functorch_interpreter
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from ..kernels import Decomposition
+from ..rules.pieces import crowded, width
 from ..rules.rule import Array, Arrays, HostRule, Rule
 from .base import Framework
-from .numpy import filled_in_blocks, has_scipy, scipy_eig, scipy_schur, while_loop
+from .numpy import QUICK, apart, filled_in_blocks, has_scipy, scipy_eig, scipy_schur, while_loop
 
 
 class _Namespace:
@@ -209,21 +211,41 @@ class Torch(Framework):
             return (_on_host(rule, inputs),)
         if not _differentiates(inputs):
             return tuple(rule.evaluate(self.solvers, inputs, outputs))[:outputs]
-        function = Reverse if torch.compiler.is_compiling() else Both
-        return tuple(function.apply(rule, *inputs))[:outputs]
+        if torch.compiler.is_compiling():
+            return Reverse.apply(rule, *inputs)[:outputs]
+        if peek_interpreter_stack() is not None:
+            return Both.apply(rule, *inputs)[:outputs]
+        # without the signature of forward, to which apply would bind the arguments each time
+        return super(torch.autograd.Function, Both).apply(rule, *unwrap_dead_wrappers(inputs))[:outputs]
 
     def constant(self, x):
         if not torch.compiler.is_compiling() and is_legacy_batchedtensor(x):
             return x  # which cannot be detached
         return x.detach()
 
+    def peek(self, x):
+        # NumPy starts its operations faster, and is slower on what is large
+        small = x.is_cpu and x.numel() <= 2**14 and not _hidden(x)
+        return x.numpy(force=True) if small else None
+
     def rules_out(self, test, *arrays):
-        if torch.compiler.is_compiling() or _transforms():
-            return False
-        if any(x is not None and (x.is_meta or is_legacy_batchedtensor(x)) for x in arrays):
+        given = [x for x in arrays if x is not None]
+        if all(x.is_cpu and x.numel() <= 2**14 for x in given):
+            return super().rules_out(test, *arrays)
+        if any(_hidden(x) for x in given):
             return False
         held = test(self.xp, *arrays)
-        return not (held.any() if held.ndim else held)
+        return held is False or not held.any()
+
+    def apart(self, w, size, origin=False):
+        if not w.is_cpu or _hidden(w):
+            return False  # another device would have to be waited for
+        if w.ndim == 1:
+            return apart(w.tolist(), width(self.xp, w, size), origin)
+        return self.rules_out(functools.partial(crowded, size=size, origin=origin), w)
+
+    def diagonal(self, w):
+        return _diagonal(w.shape[-1], w.device)
 
     def asarray(self, x):
         return x if isinstance(x, torch.Tensor) else torch.as_tensor(x)
@@ -267,6 +289,18 @@ def _differentiates(inputs: Arrays) -> bool:
     if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
         return True
     return not torch.compiler.is_compiling() and _transforms()
+
+
+@functools.cache
+def _diagonal(n: int, device: torch.device) -> torch.Tensor:
+    return torch.eye(n, dtype=torch.bool, device=device)
+
+
+def _hidden(x: torch.Tensor) -> bool:
+    """Whether the values of x cannot be read."""
+    if torch.compiler.is_compiling() or _transforms():
+        return True
+    return type(x) is not torch.Tensor or x.is_meta or is_legacy_batchedtensor(x)
 
 
 def _observed(x: torch.Tensor) -> bool:

@@ -44,7 +44,7 @@ from .reports import (
     any_pair,
     norm,
     off_diagonal,
-    phases,
+    phased,
     relative,
     rounding,
     rounding_unit,
@@ -82,7 +82,7 @@ class EigReport(Report):
     def needed(self, xp, known, cotangents):
         same, kappa = self.same(xp, known)
         bent = xp.max(kappa, axis=-1) ** 2 * float(xp.finfo(kappa.dtype).eps) > _LOST
-        return phases(xp, any_pair(xp, same) | bent, cotangents[1])
+        return any_pair(xp, same) | bent | phased(xp, cotangents[1])
 
     def findings(self, xp, known, cotangents):
         gw, turn = cotangents

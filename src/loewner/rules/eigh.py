@@ -25,10 +25,9 @@ from typing import Any, ClassVar
 from ..kernels import Decomposition
 from .pieces import (
     adjoint,
-    chained,
     column_products,
+    crowded,
     herm,
-    near,
     parted,
     reciprocal_gap,
     same_cluster,
@@ -43,13 +42,14 @@ from .reports import (
     Watch,
     gauge,
     norm,
-    phases,
+    phased,
+    phases_fixed,
+    recording,
     rounding_unit,
     spread,
     turn_error,
     turned,
     value_error,
-    watch,
 )
 from .rule import Array, Arrays, Ops, Rule
 from .sylvester import Sylvester
@@ -57,10 +57,7 @@ from .sylvester import Sylvester
 
 @dataclasses.dataclass(frozen=True)
 class HermitianReport(Report):
-    """Of the eigenproblem; cotangents: those of w and of the turn Omega.
-
-    Known: w, and which neighbours among them are near.
-    """
+    """Of the eigenproblem; known: w; cotangents: those of w and of the turn Omega."""
 
     name = "eigh"
     texts: ClassVar = {
@@ -74,7 +71,7 @@ class HermitianReport(Report):
         return same_cluster(xp, known[0], tolerance(xp, known[0], known[0].shape[-1]))
 
     def needed(self, xp, known, cotangents):
-        return phases(xp, xp.any(known[1], axis=-1), cotangents[1])
+        return crowded(xp, known[0], known[0].shape[-1]) | phased(xp, cotangents[1])
 
     def findings(self, xp, known, cotangents):
         gw, turn = cotangents
@@ -123,21 +120,33 @@ class Eigh(Rule):
         return w, v, solvers.diagonal_matrix(w, v.dtype)
 
     @property
-    def _watch(self) -> Watch | None:
-        return watch(HermitianReport(), self.checks, 2)
+    def _watch(self) -> Watch:
+        assert self.checks
+        return Watch(HermitianReport(), self.checks, 1)
+
+    def _apart(self, ops: Ops, w: Array) -> bool:
+        """Whether each value is known to be a cluster of its own, and that settles the matter."""
+        return not recording(self.checks) and ops.apart(w, w.shape[-1])
+
+    @staticmethod
+    def _clusters(ops: Ops, w: Array, apart: bool) -> Array:
+        """Pairs in one cluster."""
+        if apart:
+            return ops.diagonal(w)
+        w = ops.constant(w)
+        return same_cluster(ops.xp, w, tolerance(ops.xp, w, w.shape[-1]))
 
     def jvp(self, ops, inputs, outputs, tangents):
         w, v, b = outputs
         (da,) = tangents
         xp = ops.xp
-        close = _close(ops, w)
-        same = chained(xp, close, w.shape[-1])
+        same = self._clusters(ops, w, self._apart(ops, w))
         av = da @ v
         dw = column_products(xp, v, av)  # Re diag P, without the rest of P
         p = herm(xp, adjoint(xp, v) @ av)  # P = herm(V^H dA V)
         (omega,) = ops.solve(Sylvester(), (same,), (b, b), (p,))
-        if watch := self._watch:
-            dw, omega = ops.call(watch, w, close, dw, omega)
+        if self.checks:
+            dw, omega = ops.call(self._watch, w, dw, omega)
         db = xp.where(same, p, xp.zeros_like(p))  # M o P
         return dw, v @ omega, db
 
@@ -147,22 +156,16 @@ class Eigh(Rule):
         xp = ops.xp
         z = None if gv is None else adjoint(xp, v) @ gv
         values = gv is None and gb is None
-        close = None if values and not self.checks else _close(ops, w)
-        if watch := self._watch:
-            gw, z = watch.seen(ops, (w, close), (gw, z))
+        apart = (not values or bool(self.checks)) and self._apart(ops, w)
+        if self.checks and not (apart and phases_fixed(ops, z)):
+            gw, z = self._watch.seen(ops, (w,), (gw, z))
         outer = None if gw is None else v * xp.astype(gw, v.dtype)[..., None, :]  # V diag gw
         if values:
             return (outer @ adjoint(xp, v),)
-        same = chained(xp, close, w.shape[-1])
+        same = self._clusters(ops, w, apart)
         inner = []
         if z is not None:
             inner += ops.solve(Sylvester(), (same,), (b, b), (skew(xp, z),), adjoint=True)
         if gb is not None:
             inner.append(xp.where(same, herm(xp, gb), xp.zeros_like(gb)))
         return (total(v @ total(*inner), outer) @ adjoint(xp, v),)
-
-
-def _close(ops: Ops, w: Array) -> Array:
-    """Neighbours in one cluster, (..., n - 1)."""
-    xp, w = ops.xp, ops.constant(w)
-    return near(xp, w, tolerance(xp, w, w.shape[-1]))

@@ -34,7 +34,7 @@ from .pieces import (
     tolerance,
     total,
 )
-from .reports import Checks, Watch, any_pair, phases, turned, watch
+from .reports import Checks, Watch, any_pair, phased, turned, watch
 from .rule import Array, Ops, Rule
 from .sylvester import Sylvester
 
@@ -49,7 +49,7 @@ class DefiniteReport(HermitianReport):
         return _same(xp, *known)
 
     def needed(self, xp, known, cotangents):
-        return phases(xp, any_pair(xp, self.same(xp, known)), cotangents[1])
+        return any_pair(xp, self.same(xp, known)) | phased(xp, cotangents[1])
 
 
 @dataclasses.dataclass(frozen=True)

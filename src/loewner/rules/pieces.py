@@ -129,6 +129,19 @@ def near(xp: Any, w: Array, tau: Array) -> Array:
     return xp.abs(w[..., 1:] - w[..., :-1]) <= tau
 
 
+def crowded(xp: Any, w: Array, size: int, origin: bool = False) -> Array:
+    """Whether two of the sorted real values w (..., n) are in one cluster, (...).
+
+    With `origin`, zero is one of the values, after all others.
+    """
+    return xp.any(near(xp, ended(xp, w) if origin else w, tolerance(xp, w, size)), axis=-1)
+
+
+def ended(xp: Any, s: Array) -> Array:
+    """The values s (..., n), and zero after them, (..., n + 1)."""
+    return xp.concat([s, xp.zeros_like(xp.sum(s, axis=-1, keepdims=True))], axis=-1)
+
+
 def chained(xp: Any, close: Array, n: int) -> Array:
     """`same_cluster` of n values, given which neighbours are near."""
     label = xp.cumulative_sum(xp.astype(~close, xp.int32), axis=-1, include_initial=True)

@@ -49,6 +49,11 @@ class Checks(NamedTuple):
     """Why the derivative of the function may not exist."""
 
 
+def recording(checks: Checks | None) -> bool:
+    """Whether everything is to be looked at."""
+    return checks is not None and checks.policy == "record"
+
+
 @dataclasses.dataclass(frozen=True)
 class Finding:
     """One kind of trouble in a stack of matrices."""
@@ -134,7 +139,7 @@ class Watch(Rule):
         present = [i for i, g in enumerate(cotangents) if g is not None]
         if not present or 0 in known[0].shape or 0 in cotangents[present[0]].shape:
             return tuple(cotangents)
-        if self.checks.policy != "record" and ops.rules_out(self._needed, *known, *cotangents):
+        if not recording(self.checks) and ops.rules_out(self._needed, *known, *cotangents):
             return tuple(cotangents)
         alarm = Alarm(self.report, self.checks, self.known, tuple(present), len(cotangents))
         (signal,) = ops.call(alarm, *map(ops.constant, known), *(cotangents[i] for i in present))
@@ -175,7 +180,7 @@ class Alarm(HostRule):
         g = tuple(given)
         needed = self.report.needed(xp, known, g)
         quiet = xp.astype(needed, real(xp, inputs[-1]).dtype) * 0
-        if self.checks.policy == "record":
+        if recording(self.checks):
             needed = needed | True
         return (solvers.when(needed, lambda: self._loud(solvers, known, g, quiet), quiet),)
 
@@ -205,7 +210,7 @@ class Alarm(HostRule):
     def _loud(self, solvers: Solvers, known: Arrays, cotangents: Arrays, quiet: Array) -> Array:
         xp = solvers.xp
         found = self.report.findings(xp, known, cotangents)
-        if self.checks.policy == "record":
+        if recording(self.checks):
             return self._record(solvers, found, self.report.error(xp, known, cotangents), quiet)
         worst, place = [], []
         for part, allowed in found.values():
@@ -357,18 +362,29 @@ def off_diagonal(xp: Any, x: Array) -> Array:
     return i[..., :, None] != i[..., None, :]
 
 
-def phases(xp: Any, found: Array, *turns: Array) -> Array:
-    """Where a complex loss may depend on phases, beside what has been found already, (...).
+def phased(xp: Any, *turns: Array) -> Array | bool:
+    """Where a complex loss may depend on phases, by its turns, taken together, (...).
 
-    By its turns, taken together; some may be None.
+    False if they are real. Some may be None.
     """
-    present = [t for t in turns if t is not None]
-    if not present or not xp.isdtype(present[0].dtype, "complex floating"):
-        return found
+    present = _complex(xp, turns)
+    if not present:
+        return False
     own = total(*(xp.linalg.diagonal(t) for t in present))
     size = xp.max(xp.abs(xp.real(own)), axis=-1)  # no more than the norm, and cheap
     phase = xp.max(xp.abs(xp.imag(own)), axis=-1)
-    return found | (phase > rounding(xp, size, own.shape[-1]) * size)
+    return phase > rounding(xp, size, own.shape[-1]) * size
+
+
+def phases_fixed(ops: Ops, *turns: Array) -> bool:
+    """Whether it is known that no phase matters."""
+    present = _complex(ops.xp, turns)
+    return not present or ops.rules_out(phased, *present)
+
+
+def _complex(xp: Any, turns: Arrays) -> list[Array]:
+    present = [t for t in turns if t is not None]
+    return present if present and xp.isdtype(present[0].dtype, "complex floating") else []
 
 
 def any_pair(xp: Any, pairs: Array) -> Array:

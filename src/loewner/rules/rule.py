@@ -126,6 +126,17 @@ class Ops(Protocol):
         """Whether test(xp, *arrays) is known to hold nowhere; arrays may be None."""
         ...
 
+    def apart(self, w: Array, size: int, origin: bool = False) -> bool:
+        """Whether the sorted real values w (..., n) are known to be more than a width apart.
+
+        The width is that of `pieces.tolerance`; with `origin`, zero follows values that descend.
+        """
+        ...
+
+    def diagonal(self, w: Array) -> Array:
+        """True on the diagonal of matrices (n, n), for w (..., n) known to be `apart`."""
+        ...
+
     def solve(
         self,
         equation: LinearEquation,

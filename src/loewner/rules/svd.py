@@ -33,12 +33,13 @@ from typing import Any, ClassVar
 from ..kernels import Decomposition
 from .pieces import (
     adjoint,
-    chained,
     column_products,
+    crowded,
+    ended,
     herm,
-    near,
     parted,
     reciprocal_gap,
+    same_cluster,
     skew,
     tolerance,
     total,
@@ -49,7 +50,9 @@ from .reports import (
     Watch,
     norm,
     off_diagonal,
-    phases,
+    phased,
+    phases_fixed,
+    recording,
     relative,
     rounding,
     rounding_unit,
@@ -59,13 +62,13 @@ from .reports import (
     value_error,
     watch,
 )
-from .rule import Array, Rule
+from .rule import Array, Ops, Rule
 from .sylvester import CoupledSylvester
 
 
 @dataclasses.dataclass(frozen=True)
 class SvdReport(Report):
-    """Known: s, `near`[, U, N]; cotangents: of s, of the turns L and R[, K[, N]]; m rows of A.
+    """Known: s[, U, N]; cotangents: of s, of the turns L and R[, K[, N]]; m rows of A.
 
     Off the cluster of zero U and V turn together, on it each by itself. There, and with a
     null frame N, turns between U and its complement are open as well: without N what lies
@@ -95,26 +98,21 @@ class SvdReport(Report):
     def shape(self):
         return self.m, self.full
 
-    def near(self, xp: Any, s: Array) -> Array:
-        """Which neighbours among the values, and zero after them, are near, (..., n)."""
-        ends = xp.concat([s, xp.zeros_like(xp.sum(s, axis=-1, keepdims=True))], axis=-1)
-        return near(xp, ends, tolerance(xp, s, self.m))
-
-    def masks(self, xp: Any, close: Array) -> tuple[Array, Array]:
+    def masks(self, xp: Any, s: Array) -> tuple[Array, Array]:
         """Pairs in one cluster (..., n, n), and the members of the cluster of zero (..., n)."""
-        same = chained(xp, close, close.shape[-1] + 1)
+        same = same_cluster(xp, ended(xp, s), tolerance(xp, s, self.m))
         return same[..., :-1, :-1], same[..., -1, :-1]
 
     def needed(self, xp, known, cotangents):
-        found = xp.any(known[1], axis=-1)
-        if len(known) > 2 and any(g is not None for g in cotangents[1:]):
+        found = crowded(xp, known[0], self.m, origin=True)
+        if len(known) > 1 and any(g is not None for g in cotangents[1:]):
             return found | True
-        return phases(xp, found, *cotangents[1:3])
+        return found | phased(xp, *cotangents[1:3])
 
     def findings(self, xp, known, cotangents):
         gs, left, right, *rest = cotangents
-        s, close, *frames = known
-        same, zero = self.masks(xp, close)
+        s, *frames = known
+        same, zero = self.masks(xp, s)
         found = {}
         if any(g is not None for g in cotangents[1:]):
             found |= self._gauge(xp, frames, left, right, same, zero, *rest)
@@ -129,8 +127,8 @@ class SvdReport(Report):
 
     def error(self, xp, known, cotangents):
         gs, left, right, *rest = cotangents
-        s, close = known[:2]
-        same, zero = self.masks(xp, close)
+        s = known[0]
+        same, zero = self.masks(xp, s)
         terms = [] if gs is None else [value_error(xp, gs)]
         if left is not None or right is not None:
             none = xp.zeros_like(right if left is None else left)
@@ -237,7 +235,7 @@ class Svd(Rule):
         """U and V turned inside the clusters: together, and on that of zero each by itself."""
         xp, (m, n) = solvers.xp, (u.shape[-2], v.shape[-1])
         report = self._report(m)
-        same, zero = report.masks(xp, report.near(xp, s))
+        same, zero = report.masks(xp, s)
         pair = zero[..., :, None] & zero[..., None, :]
         v = turned(solvers, turned(solvers, v, same & ~pair, seed), pair, seed + 1)
         if seed % 2:  # and the other sign, which no rotation gives
@@ -257,13 +255,21 @@ class Svd(Rule):
     def _watch(self, m: int, known: int) -> Watch | None:
         return watch(self._report(m), self.checks, known)
 
+    def _apart(self, ops: Ops, s: Array, m: int) -> bool:
+        """Whether no value is known to be in a cluster, and that settles the matter."""
+        return not recording(self.checks) and ops.apart(s, m, origin=True)
+
+    def _masks(self, ops: Ops, s: Array, m: int, apart: bool) -> tuple[Array, Array]:
+        """Those of the report."""
+        if apart:
+            return ops.diagonal(s), ops.xp.zeros_like(s) > 0
+        return self._report(m).masks(ops.xp, ops.constant(s))
+
     def jvp(self, ops, inputs, outputs, tangents):
         s, u, v, null, b, c = self._name(outputs)
         (da,) = tangents
         xp = ops.xp
-        report = self._report(u.shape[-2])
-        close = report.near(xp, ops.constant(s))
-        same, zero = report.masks(xp, close)
+        same, zero = self._masks(ops, s, u.shape[-2], self._apart(ops, s, u.shape[-2]))
         y = da @ v
         ds = column_products(xp, u, y)  # Re diag P, without the rest of P
         p = adjoint(xp, u) @ y
@@ -271,7 +277,7 @@ class Svd(Rule):
         both_zero = zero[..., :, None] & zero[..., None, :]
         none = xp.zeros_like(p)
         db = xp.where(same, (p + ph) / 2, none) + xp.where(both_zero, (p - ph) / 2, none)
-        known = (s, close) if null is None else (s, close, u, null)
+        known = (s,) if null is None else (s, u, null)
         watch = self._watch(y.shape[-2], len(known))
         if c is None:
             left, right = ops.solve(CoupledSylvester(tall=False), (same, zero), (b,), (p, ph))
@@ -301,17 +307,18 @@ class Svd(Rule):
         left = None if gu is None else uh @ gu
         right = None if gv is None else vh @ gv
         values = gu is None and gv is None and gnull is None and gb is None and gc is None
-        report = self._report(u.shape[-2])
-        close = None if values and not self.checks else report.near(xp, ops.constant(s))
-        known = (s, close) if null is None else (s, close, u, null)
-        if watch := self._watch(u.shape[-2], len(known)):
+        m = u.shape[-2]
+        apart = (not values or bool(self.checks)) and self._apart(ops, s, m)
+        if self.checks and not (apart and gnull is None and phases_fixed(ops, left, right)):
+            known = (s,) if null is None else (s, u, null)
             outer = () if c is None else (gu,) if null is None else (gu, gnull)
+            watch = Watch(self._report(m), self.checks, len(known))
             gs, left, right, *outer = watch.seen(ops, known, (gs, left, right, *outer))
             gu, gnull = (outer[0] if outer else gu), (outer[1] if len(outer) > 1 else gnull)
         column = None if gs is None else u * xp.astype(gs, u.dtype)[..., None, :]  # U diag gs
         if values:
             return (column @ vh,)
-        same, zero = report.masks(xp, close)
+        same, zero = self._masks(ops, s, m, apart)
         none = xp.zeros_like(b)
         left, right = (none if x is None else x for x in (left, right))
         inner = []
