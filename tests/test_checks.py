@@ -572,6 +572,7 @@ def test_the_size_of_loss_and_matrix_decides_nothing(dtype, exponent):
 @pytest.mark.parametrize("fw", [NUMPY, TORCH, AUTOGRAD], ids=["numpy", "torch", "autograd"])
 def test_values_are_apart_at_once_unless_two_are_in_a_cluster(fw, batch, origin):
     framework, size, width = framework_of(fw.array(np.zeros(2))), 7, 23 * 2.0**-52
+    assert framework
 
     def apart(*values):
         """Of a stack of which the last matrix has these values, and the others distinct ones."""
@@ -582,7 +583,7 @@ def test_values_are_apart_at_once_unless_two_are_in_a_cluster(fw, batch, origin)
         assert found != pieces.crowded(np, w, size, origin).any()
         return found
 
-    assert apart() and apart(3.0) and apart(3.0, 2.0, 1.0)
+    assert all([apart(), apart(3.0), apart(3.0, 2.0, 1.0)])
     assert apart(4.0, 1 + 5 * width, 1.0)
     assert not apart(4.0, 1 + 3 * width, 1.0)
     assert not apart(4.0, 4.0, 1.0)
@@ -590,4 +591,6 @@ def test_values_are_apart_at_once_unless_two_are_in_a_cluster(fw, batch, origin)
     assert apart(0.0) != origin
     assert apart(4.0, 2.0, 3 * width) != origin
     assert apart(4.0, 2.0, 5 * width)
-    assert origin or apart(3.0, -2.0, -4.0) and not apart(3.0, -4.0 + 3 * width, -4.0)
+    if not origin:
+        assert apart(3.0, -2.0, -4.0)
+        assert not apart(3.0, -4.0 + 3 * width, -4.0)

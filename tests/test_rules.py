@@ -1,6 +1,7 @@
 """How the rules are built: their vocabulary, their adjointness, and what they import."""
 
 import ast
+import itertools
 import pathlib
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from cases import CASES, Case
 
 from loewner import rules
-from loewner.frameworks.arrays import NUMPY
+from loewner.frameworks.arrays import NUMPY, ArrayLibrary
 from loewner.frameworks.numpy import StandardSolvers
 from loewner.rules.frechet import Exp, Frechet
 from loewner.rules.operator_integral import DataGradient, OperatorIntegral
@@ -49,14 +50,18 @@ class StrictOps:
     def constant(self, x):
         return x
 
-    def __init__(self, depth: int = 1):
+    def __init__(self, depth: int = 1, peeking: bool = False):
         self.depth = depth
+        self.peeking = peeking
 
     def rules_out(self, test, *arrays):
         return False
 
     def apart(self, w, size, origin=False):
-        return False
+        return self.peeking and NUMPY.apart(np.asarray(w), size, origin)
+
+    def diagonal(self, w):
+        return strict.asarray(NUMPY.diagonal(w))
 
     def solve(self, equation, masks, coefficients, rhs, adjoint=False):
         rule = Solve(equation, len(masks), len(coefficients), adjoint)
@@ -66,7 +71,7 @@ class StrictOps:
         found = tuple(rule.evaluate(StrictSolvers(), inputs))
         if self.depth:
             # the derivatives of the rule are made of the same words
-            below = StrictOps(self.depth - 1)
+            below = StrictOps(self.depth - 1, self.peeking)
             masks = rule.masks if isinstance(rule, Solve) else 0
             rule.jvp(below, inputs, found, (*(None for _ in range(masks)), *inputs[masks:]))
             rule.vjp(below, inputs, found, found, (True,) * len(inputs))
@@ -95,8 +100,16 @@ def gaussian_like(rng, x):
 SMALL = [c for c in CASES if c.kind in ("distinct", "repeated", "deficient")]
 
 
+class Unseen(ArrayLibrary):
+    """NumPy, as if values could not be looked at."""
+
+    def peek(self, x):
+        return None
+
+
+@pytest.mark.parametrize("peeking", [False, True], ids=["unseen", "seen"])
 @pytest.mark.parametrize("case", SMALL, ids=str)
-def test_rules_say_nothing_outside_the_vocabulary(case):
+def test_rules_say_nothing_outside_the_vocabulary(case, peeking):
     rule, rng = rule_of(case), np.random.default_rng(0)
     outputs = NUMPY.call(rule, *tall(case, case.matrices()))
     tangents = tall(case, case.directions(1)[0])
@@ -105,14 +118,32 @@ def test_rules_say_nothing_outside_the_vocabulary(case):
     def convert(xs):
         return tuple(strict.asarray(x) for x in xs)
 
-    ops = StrictOps()
+    ops = StrictOps(peeking=peeking)
+    plain = NUMPY if peeking else Unseen(NUMPY.base)
     moved = rule.jvp(ops, (), convert(outputs), convert(tangents))
     back = rule.vjp(ops, (), convert(outputs), convert(cotangents), (True,) * len(tangents))
-    for x, y in zip(moved, rule.jvp(NUMPY, (), outputs, tangents), strict=True):
+    for x, y in zip(moved, rule.jvp(plain, (), outputs, tangents), strict=True):
         assert np.array_equal(np.asarray(x), y)
     wanted = (True,) * len(tangents)
-    for x, y in zip(back, rule.vjp(NUMPY, (), outputs, cotangents, wanted), strict=True):
+    for x, y in zip(back, rule.vjp(plain, (), outputs, cotangents, wanted), strict=True):
         assert np.array_equal(np.asarray(x), y)
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in SMALL if c.function not in ("eig", "eigh-ab")], ids=str
+)
+def test_the_gradient_is_the_same_whether_values_are_seen_or_not(case):
+    rule, rng, unseen = rule_of(case), np.random.default_rng(0), Unseen(NUMPY.base)
+    outputs = NUMPY.call(rule, *tall(case, case.matrices()))
+    g = [gaussian_like(rng, x) for x in outputs]
+    wanted = (True,) * len(case.matrices())
+    for present in itertools.product([False, True], repeat=len(g)):
+        if not any(present):
+            continue
+        given = tuple(x if p else None for x, p in zip(g, present, strict=True))
+        seen = rule.vjp(NUMPY, (), outputs, given, wanted)
+        for x, y in zip(seen, rule.vjp(unseen, (), outputs, given, wanted), strict=True):
+            assert x is y is None or np.linalg.norm(x - y) <= 1e-13 * np.linalg.norm(y)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

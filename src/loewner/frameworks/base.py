@@ -43,7 +43,7 @@ class Framework(ABC):
         """The value of x as a NumPy array, if that can be had at once and is all there is to x."""
         return None
 
-    def rules_out(self, test: Callable[..., Array | bool], *arrays: Array) -> bool:
+    def rules_out(self, test: Callable[..., Array], *arrays: Array) -> bool:
         """Whether test(xp, *arrays) is known to hold nowhere; arrays may be None."""
         lent = [None if x is None else self.peek(x) for x in arrays]
         if any(y is None and x is not None for x, y in zip(arrays, lent, strict=True)):

@@ -22,8 +22,8 @@ from torch._C._functorch import (
     is_legacy_batchedtensor,
     peek_interpreter_stack,
 )
-from torch._functorch.utils import unwrap_dead_wrappers
 from torch._functorch.pyfunctorch import retrieve_current_functorch_interpreter
+from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
@@ -31,7 +31,7 @@ from ..kernels import Decomposition
 from ..rules.pieces import crowded, width
 from ..rules.rule import Array, Arrays, HostRule, Rule
 from .base import Framework
-from .numpy import QUICK, apart, filled_in_blocks, has_scipy, scipy_eig, scipy_schur, while_loop
+from .numpy import apart, filled_in_blocks, has_scipy, scipy_eig, scipy_schur, while_loop
 
 
 class _Namespace:
@@ -215,8 +215,13 @@ class Torch(Framework):
             return Reverse.apply(rule, *inputs)[:outputs]
         if peek_interpreter_stack() is not None:
             return Both.apply(rule, *inputs)[:outputs]
-        # without the signature of forward, to which apply would bind the arguments each time
-        return super(torch.autograd.Function, Both).apply(rule, *unwrap_dead_wrappers(inputs))[:outputs]
+        return _apply(rule, *unwrap_dead_wrappers(inputs))[:outputs]
+
+    def solve(self, equation, masks, coefficients, rhs, adjoint=False):
+        if _differentiates((*coefficients, *rhs)):
+            return super().solve(equation, masks, coefficients, rhs, adjoint)
+        solve = equation.solve_adjoint if adjoint else equation.solve
+        return solve(self.xp, masks, coefficients, rhs)
 
     def constant(self, x):
         if not torch.compiler.is_compiling() and is_legacy_batchedtensor(x):
@@ -405,6 +410,10 @@ class Both(Reverse):
         )
         out = tuple(Both.apply(rule, *moved))
         return out, (0,) * len(out)
+
+
+# past the signature of forward, to which Both.apply would bind the arguments each time
+_apply: Any = super(torch.autograd.Function, Both).apply  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _dense(x: torch.Tensor) -> torch.Tensor:

@@ -39,7 +39,7 @@ class Decomposition:
         if 0 in (count, m, n):
             return Plan("lapack")
         where, dtype = solvers.platform(a), _name(a.dtype)
-        return choose(self.operation, (m, n), dtype, count, where, solvers.name, self.method)
+        return _plan(self.operation, (m, n), dtype, count, where, solvers.name, self.method)
 
     def evaluate(self, solvers: Solvers, a: Array) -> Arrays:
         """The factors; a kernel of our own is handed one block of the stack at a time."""
@@ -71,6 +71,9 @@ class Decomposition:
         if self.operation in ("eigh", "eigvalsh"):
             return jacobi.eigh(solvers, a, self.lower, vectors)
         return jacobi.svd(solvers, a, self.full, vectors)
+
+
+_plan = functools.lru_cache(1024)(choose)
 
 
 @functools.cache

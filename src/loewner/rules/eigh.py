@@ -159,13 +159,19 @@ class Eigh(Rule):
         apart = (not values or bool(self.checks)) and self._apart(ops, w)
         if self.checks and not (apart and phases_fixed(ops, z)):
             gw, z = self._watch.seen(ops, (w,), (gw, z))
-        outer = None if gw is None else v * xp.astype(gw, v.dtype)[..., None, :]  # V diag gw
         if values:
-            return (outer @ adjoint(xp, v),)
+            return ((v * xp.astype(gw, v.dtype)[..., None, :]) @ adjoint(xp, v),)
         same = self._clusters(ops, w, apart)
         inner = []
         if z is not None:
-            inner += ops.solve(Sylvester(), (same,), (b, b), (skew(xp, z),), adjoint=True)
+            z = z - adjoint(xp, z)  # 2 skew Z
+            inner += ops.solve(Sylvester(2.0), (same,), (b, b), (z,), adjoint=True)
         if gb is not None:
             inner.append(xp.where(same, herm(xp, gb), xp.zeros_like(gb)))
-        return (total(v @ total(*inner), outer) @ adjoint(xp, v),)
+        h = total(*inner)
+        if gw is None:
+            return (v @ h @ adjoint(xp, v),)
+        gw = xp.astype(gw, v.dtype)[..., None, :]
+        if apart and gb is None:  # h is zero on the mask, the diagonal
+            return (v @ xp.where(same, gw, h) @ adjoint(xp, v),)
+        return ((v @ h + v * gw) @ adjoint(xp, v),)

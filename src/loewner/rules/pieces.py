@@ -173,9 +173,13 @@ def parted(xp: Any, w: Array, origin: bool = False) -> Array:
     return (x + (i - centre) * step)[..., :n]
 
 
-def reciprocal_gap(xp: Any, a: Array, b: Array, masked: Array, x: Array | float = 1.0) -> Array:
+def reciprocal_gap(
+    xp: Any, a: Array, b: Array, masked: Array | None, x: Array | float = 1.0
+) -> Array:
     """x/(b_j - a_i) off the mask and 0 on it; a (..., m), b (..., n), result (..., m, n)."""
     difference = b[..., None, :] - a[..., :, None]
+    if masked is None:
+        return x / difference
     if not xp.isdtype(difference.dtype, "complex floating"):
         return x / xp.where(masked, xp.inf, difference)
     one = xp.zeros_like(difference) + 1

@@ -362,7 +362,7 @@ def off_diagonal(xp: Any, x: Array) -> Array:
     return i[..., :, None] != i[..., None, :]
 
 
-def phased(xp: Any, *turns: Array) -> Array | bool:
+def phased(xp: Any, *turns: Array) -> Array:
     """Where a complex loss may depend on phases, by its turns, taken together, (...).
 
     False if they are real. Some may be None.

@@ -36,6 +36,7 @@ from .pieces import (
     column_products,
     crowded,
     ended,
+    filled,
     herm,
     parted,
     reciprocal_gap,
@@ -62,8 +63,8 @@ from .reports import (
     value_error,
     watch,
 )
-from .rule import Array, Ops, Rule
-from .sylvester import CoupledSylvester
+from .rule import Array, Arrays, Ops, Rule
+from .sylvester import CoupledSylvester, RightDivision
 
 
 @dataclasses.dataclass(frozen=True)
@@ -259,33 +260,30 @@ class Svd(Rule):
         """Whether no value is known to be in a cluster, and that settles the matter."""
         return not recording(self.checks) and ops.apart(s, m, origin=True)
 
-    def _masks(self, ops: Ops, s: Array, m: int, apart: bool) -> tuple[Array, Array]:
-        """Those of the report."""
-        if apart:
-            return ops.diagonal(s), ops.xp.zeros_like(s) > 0
-        return self._report(m).masks(ops.xp, ops.constant(s))
+    def _masks(self, ops: Ops, s: Array, m: int, apart: bool) -> Arrays:
+        """Those of the report; the first alone if no value is in the cluster of zero."""
+        return (ops.diagonal(s),) if apart else self._report(m).masks(ops.xp, ops.constant(s))
 
     def jvp(self, ops, inputs, outputs, tangents):
         s, u, v, null, b, c = self._name(outputs)
         (da,) = tangents
         xp = ops.xp
-        same, zero = self._masks(ops, s, u.shape[-2], self._apart(ops, s, u.shape[-2]))
+        m = u.shape[-2]
+        masks = self._masks(ops, s, m, self._apart(ops, s, m))
         y = da @ v
         ds = column_products(xp, u, y)  # Re diag P, without the rest of P
         p = adjoint(xp, u) @ y
         ph = adjoint(xp, p)
-        both_zero = zero[..., :, None] & zero[..., None, :]
-        none = xp.zeros_like(p)
-        db = xp.where(same, (p + ph) / 2, none) + xp.where(both_zero, (p - ph) / 2, none)
+        db = _inner(xp, masks, p)
         known = (s,) if null is None else (s, u, null)
-        watch = self._watch(y.shape[-2], len(known))
+        watch = self._watch(m, len(known))
         if c is None:
-            left, right = ops.solve(CoupledSylvester(tall=False), (same, zero), (b,), (p, ph))
+            left, right = ops.solve(CoupledSylvester(tall=False), masks, (b,), (p, ph))
             if watch:
                 ds, left, right = ops.call(watch, *known, ds, left, right)
             return ds, u @ left, v @ right, db
         left, right, k, t, q = ops.solve(
-            CoupledSylvester(tall=True), (same, zero), (b, c), (p, ph, y, adjoint(xp, y), p)
+            CoupledSylvester(tall=True), masks, (b, c), (p, ph, y, adjoint(xp, y), p)
         )
         dnull = None if null is None else -(u @ (t @ null))
         if watch:
@@ -293,8 +291,7 @@ class Svd(Rule):
             ds, left, right, k, *rest = ops.call(watch, *known, *seen)
             dnull = rest[0] if rest else None
         du = u @ (left - q) + k
-        column = zero[..., None, :]
-        dc = xp.where(column, y, xp.zeros_like(y)) - u @ (xp.where(column, p, none) + t @ c)
+        dc = total(_columns(xp, masks, y), -(u @ total(_columns(xp, masks, p), t @ c)))
         if dnull is None:
             return ds, du, v @ right, db, dc
         return ds, du, v @ right, dnull, db, dc
@@ -315,42 +312,44 @@ class Svd(Rule):
             watch = Watch(self._report(m), self.checks, len(known))
             gs, left, right, *outer = watch.seen(ops, known, (gs, left, right, *outer))
             gu, gnull = (outer[0] if outer else gu), (outer[1] if len(outer) > 1 else gnull)
-        column = None if gs is None else u * xp.astype(gs, u.dtype)[..., None, :]  # U diag gs
+        row = None if gs is None else xp.astype(gs, u.dtype)[..., None, :]
         if values:
-            return (column @ vh,)
-        same, zero = self._masks(ops, s, m, apart)
-        none = xp.zeros_like(b)
-        left, right = (none if x is None else x for x in (left, right))
-        inner = []
-        if gb is not None:
-            both_zero = zero[..., :, None] & zero[..., None, :]
-            inner.append(xp.where(same, herm(xp, gb), none))
-            inner.append(xp.where(both_zero, skew(xp, gb), none))
-        if c is None:
-            x = ops.solve(
-                CoupledSylvester(tall=False), (same, zero), (b,), (left, right), adjoint=True
-            )
+            return ((u * row) @ vh,)
+        masks = self._masks(ops, s, m, apart)
+        left, right = filled(xp, (left, right), (b, b))
+        inner = [] if gb is None else [_inner(xp, masks, gb)]
+        outer = []
+        if gs is not None and apart:
+            inner.append(xp.where(masks[0], row, xp.zeros_like(row)))  # diag gs
+        elif gs is not None:
+            outer.append(u * row)
+        if c is None or (apart and gnull is None and gc is None):
+            x = ops.solve(CoupledSylvester(tall=False), masks, (b,), (left, right), adjoint=True)
+            if c is not None and gu is not None:
+                # C, which lives in the columns of zero, is no part of the matter
+                for side, rhs in ((outer, gu), (inner, -left)):
+                    side += ops.solve(RightDivision(), (), (b,), (rhs,), adjoint=True)
             p = total(*inner, x[0], adjoint(xp, x[1]))
-            return (total(u @ p, column) @ vh,)
+            return (total(u @ p, *outer) @ vh,)
         k = xp.zeros_like(u) if gu is None else gu
         t = xp.zeros_like(adjoint(xp, u))
-        outer = []
         if gnull is not None:
             t = t - (uh @ gnull) @ adjoint(xp, null)
         if gc is not None:
             t = t - (uh @ gc) @ adjoint(xp, c)
-            held = xp.where(zero[..., None, :], gc, xp.zeros_like(gc))
-            inner.append(-(uh @ held))
-            outer.append(held)
+            held = _columns(xp, masks, gc)
+            if held is not None:
+                inner.append(-(uh @ held))
+                outer.append(held)
         x = ops.solve(
             CoupledSylvester(tall=True),
-            (same, zero),
+            masks,
             (b, c),
             (left, right, k, t, -left),
             adjoint=True,
         )
         p = total(*inner, x[0], adjoint(xp, x[1]), x[4])
-        return (total(u @ p, column, *outer, x[2], adjoint(xp, x[3])) @ vh,)
+        return (total(u @ p, *outer, x[2], adjoint(xp, x[3])) @ vh,)
 
     @staticmethod
     def _name_cotangents(cotangents, null, c):
@@ -358,3 +357,19 @@ class Svd(Rule):
         gnull = None if null is None else rest.pop(0)
         gb = rest.pop(0)
         return gs, gu, gv, gnull, gb, (None if c is None else rest[0])
+
+
+def _inner(xp: Any, masks: Arrays, p: Array) -> Array:
+    """M o herm P + Z o skew P."""
+    same, *zero = masks
+    found = xp.where(same, herm(xp, p), xp.zeros_like(p))
+    if not zero:
+        return found
+    pair = zero[0][..., :, None] & zero[0][..., None, :]
+    return found + xp.where(pair, skew(xp, p), xp.zeros_like(p))
+
+
+def _columns(xp: Any, masks: Arrays, y: Array) -> Array | None:
+    """z o Y; None if no value is zero."""
+    _, *zero = masks
+    return xp.where(zero[0][..., None, :], y, xp.zeros_like(y)) if zero else None

@@ -17,32 +17,36 @@ from __future__ import annotations
 
 import dataclasses
 
-from .pieces import adjoint, conj, reciprocal_gap, undefined
+from .pieces import adjoint, conj, real, reciprocal_gap, undefined
 from .rule import LinearEquation
 
 
 @dataclasses.dataclass(frozen=True)
 class Sylvester(LinearEquation):
-    """Omega B2 - B1 Omega = X: coefficients (B1, B2), masks (same[, lost]), unknown (Omega,).
+    """c (Omega B2 - B1 Omega) = X: coefficients (B1, B2), masks (same[, lost]), unknown (Omega,).
 
-    Bartels and Stewart's equation (LAPACK trsyl); B1, B2 and X are (..., n, n).
+    Bartels and Stewart's equation (LAPACK trsyl); B1, B2 and X are (..., n, n). The number c
+    saves a pass over X that would divide it.
 
     Where there is no solution, on `lost`, a part of the mask, Omega is NaN unless X is zero.
     """
 
+    c: float = 1.0
+
     def apply(self, xp, c, x):
         b1, b2 = c
         (omega,) = x
-        return (omega @ b2 - b1 @ omega,)
+        return (self._times(omega @ b2 - b1 @ omega),)
 
     def apply_adjoint(self, xp, c, y):
         b1, b2 = c
         (y,) = y
-        return (y @ adjoint(xp, b2) - adjoint(xp, b1) @ y,)
+        return (self._times(y @ adjoint(xp, b2) - adjoint(xp, b1) @ y),)
 
     def coefficients_gradient(self, xp, x, y):
         (omega,), (y,) = x, y
-        return -(y @ adjoint(xp, omega)), adjoint(xp, omega) @ y
+        omega = self._times(adjoint(xp, omega))
+        return -(y @ omega), omega @ y
 
     def solve(self, xp, masks, c, rhs):
         return (self._divided(xp, *self._diagonals(xp, c), masks, rhs[0]),)
@@ -51,11 +55,13 @@ class Sylvester(LinearEquation):
         b1, b2 = (conj(xp, b) for b in self._diagonals(xp, c))
         return (self._divided(xp, b1, b2, masks, rhs[0]),)
 
-    @staticmethod
-    def _diagonals(xp, c):
+    def _times(self, x):
+        return x if self.c == 1 else self.c * x
+
+    def _diagonals(self, xp, c):
         b1, b2 = c
-        first = xp.linalg.diagonal(b1)
-        return first, first if b2 is b1 else xp.linalg.diagonal(b2)
+        first = self._times(xp.linalg.diagonal(b1))
+        return first, first if b2 is b1 else self._times(xp.linalg.diagonal(b2))
 
     @staticmethod
     def _divided(xp, b1, b2, masks, x):
@@ -65,7 +71,7 @@ class Sylvester(LinearEquation):
 
 @dataclasses.dataclass(frozen=True)
 class RightDivision(LinearEquation):
-    """K B = Y: coefficient (B,), mask (zero,), unknown (K,); B (..., n, n), Y (..., m, n).
+    """K B = Y: coefficient (B,), mask (zero,) or none, unknown (K,); B (..., n, n), Y (..., m, n).
 
     The part of the turn outside a span, where the other core of (1) is zero. NaN in the
     columns of the mask, unless Y is zero.
@@ -81,11 +87,11 @@ class RightDivision(LinearEquation):
         return (adjoint(xp, x[0]) @ y[0],)
 
     def solve(self, xp, masks, c, rhs):
-        s = xp.linalg.diagonal(c[0])
-        origin = xp.zeros_like(xp.sum(s, axis=-1, keepdims=True))
+        s = real(xp, xp.linalg.diagonal(c[0]))[..., None, :]
+        if not masks:
+            return (rhs[0] * (1 / s),)
         zero = masks[0][..., None, :]
-        inverse = reciprocal_gap(xp, origin, s, zero)
-        return (rhs[0] * inverse + undefined(xp, zero, rhs[0]),)
+        return (rhs[0] * (1 / xp.where(zero, xp.inf, s)) + undefined(xp, zero, rhs[0]),)
 
     def solve_adjoint(self, xp, masks, c, rhs):
         return self.solve(xp, masks, c, rhs)  # at a real diagonal core
@@ -130,7 +136,7 @@ class CoupledSylvester(LinearEquation):
     K is solved with the whole of dA V and its part U Q inside the span is taken off
     afterwards, Q = U^H K, which saves the product that projects Y. The gaps are
     s_j - s_i, s_j + s_i and s_j; no square of a singular value is formed. Masks: same
-    (..., k, k), pairs in one cluster; zero (..., k), values in the cluster of zero.
+    (..., k, k), pairs in one cluster; zero (..., k), values in its cluster, if there are any.
     """
 
     tall: bool
@@ -183,10 +189,10 @@ class CoupledSylvester(LinearEquation):
         return gb, gc
 
     def solve(self, xp, masks, c, rhs):
-        same, zero = masks
-        s = xp.linalg.diagonal(c[0])
+        same, *zero = masks
+        s = real(xp, xp.linalg.diagonal(c[0]))
         p, ph, *rest = rhs
-        both_zero = zero[..., :, None] & zero[..., None, :]
+        both_zero = zero[0][..., :, None] & zero[0][..., None, :] if zero else None
         # turn together: 1/(s_j - s_i), and against each other: 1/(s_j + s_i)
         common = reciprocal_gap(xp, s + s, s + s, same, p + ph)
         against = reciprocal_gap(xp, -s - s, s + s, both_zero, p - ph)
@@ -195,7 +201,8 @@ class CoupledSylvester(LinearEquation):
             return turns
         y, yh, q = rest
         origin = xp.zeros_like(xp.sum(s, axis=-1, keepdims=True))
-        inverse = reciprocal_gap(xp, origin, s, zero[..., None, :])  # 1/s_j
+        column = zero[0][..., None, :] if zero else None
+        inverse = reciprocal_gap(xp, origin, s, column)  # 1/s_j
         return (*turns, y * inverse, xp.matrix_transpose(inverse) * yh, q * inverse)
 
     def solve_adjoint(self, xp, masks, c, rhs):
