@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from typing import Any
 
 import jax
@@ -43,24 +44,7 @@ class JaxSolvers:
         return c * x + z * y
 
     def in_blocks(self, kernel, a, block):
-        count = a.shape[0]
-        if count <= block:
-            return kernel(a)
-        kernel = jax.jit(kernel)  # traced once for the shapes and the loop
-        steps = -(-count // block)
-        block = -(-count // steps)
-
-        def fill(i, whole):
-            start = lax.min(i * block, count - block)  # the last block overlaps the one before
-            found = kernel(lax.dynamic_slice_in_dim(a, start, block))
-            return [
-                lax.dynamic_update_slice_in_dim(out, x, start, 0)
-                for out, x in zip(whole, found, strict=True)
-            ]
-
-        shapes = jax.eval_shape(kernel, a[:block])
-        whole = [jnp.zeros((count, *x.shape[1:]), x.dtype) for x in shapes]
-        return tuple(lax.fori_loop(0, steps, fill, whole))
+        return _in_blocks(kernel, block, a)
 
     def on_all_cores(self, kernel, a):
         return kernel(a)
@@ -112,6 +96,11 @@ class JaxSolvers:
     def when(self, condition, then, otherwise):
         return lax.cond(jnp.any(condition), then, lambda: otherwise)
 
+    def seldom(self, function, *arrays):
+        # the memory that a branch may need is taken whether it is run or not
+        each = sum(math.prod(x.shape[1:]) for x in arrays)
+        return _in_blocks(function, max(64, 2**15 // max(1, each)), *arrays)
+
     def tell(self, listener, returned, *arrays):
         def told(nothing, *arrays):
             listener(*(np.asarray(x) for x in arrays))
@@ -123,8 +112,40 @@ class JaxSolvers:
 
 
 class _WholeStacks(JaxSolvers):
+    """For stacks that are sharded: blocks would gather them on every device."""
+
     def in_blocks(self, kernel, a, block):
         return kernel(a)
+
+    def seldom(self, function, *arrays):
+        return function(*arrays)
+
+
+def _in_blocks(kernel, block, *stacks):
+    """kernel(*stacks), of so many of the matrices of each stack at a time."""
+    count = stacks[0].shape[0]
+    if count <= block:
+        return kernel(*stacks)
+    kernel = jax.jit(kernel)  # traced once for the shapes and the loop
+    steps = -(-count // block)
+    block = -(-count // steps)
+
+    def fill(i, whole):
+        start = lax.min(i * block, count - block)  # the last block overlaps the one before
+        found = kernel(*(lax.dynamic_slice_in_dim(x, start, block) for x in stacks))
+        return [
+            lax.dynamic_update_slice_in_dim(out, x, start, 0)
+            for out, x in zip(whole, found, strict=True)
+        ]
+
+    shapes = jax.eval_shape(kernel, *(x[:block] for x in stacks))
+    whole = [jnp.zeros((count, *x.shape[1:]), x.dtype) for x in shapes]
+    return tuple(lax.fori_loop(0, steps, fill, whole))
+
+
+def _solvers_for(ctx) -> JaxSolvers:
+    sharded = getattr(ctx.module_context.axis_context, "num_devices", 1) > 1
+    return _WholeStacks() if sharded else FRAMEWORK.solvers
 
 
 class Jax(Framework):
@@ -202,10 +223,13 @@ def _abstract_eval(*inputs, rule):
     return jax.make_jaxpr(_evaluated(rule))(*inputs).out_avals
 
 
-mlir.register_lowering(
-    _linear_p,
-    mlir.lower_fun(lambda *inputs, rule: list(rule.evaluate(FRAMEWORK.solvers, inputs))),
-)
+def _linear_lowering(ctx, *inputs, rule):
+    solvers = _solvers_for(ctx)
+    evaluated = mlir.lower_fun(lambda *inputs: list(rule.evaluate(solvers, inputs)))
+    return evaluated(ctx, *inputs)
+
+
+mlir.register_lowering(_linear_p, _linear_lowering)
 
 
 def _push(primals, tangents, *, rule):
@@ -266,10 +290,7 @@ def _decompose_batch(inputs, axes, *, decomposition):
 
 
 def _decompose_lowering(ctx, a, *, decomposition):
-    # a stack that is sharded stays where it is: blocks would gather it on every device
-    sharded = getattr(ctx.module_context.axis_context, "num_devices", 1) > 1
-    solvers = _WholeStacks() if sharded else FRAMEWORK.solvers
-    evaluated = functools.partial(_decompose, solvers=solvers)
+    evaluated = functools.partial(_decompose, solvers=_solvers_for(ctx))
     return mlir.lower_fun(evaluated)(ctx, a, decomposition=decomposition)
 
 

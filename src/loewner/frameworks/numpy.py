@@ -83,6 +83,9 @@ class StandardSolvers:
     def when(self, condition: Array, then: Any, otherwise: Array) -> Array:
         return then() if bool(self.xp.any(condition)) else otherwise
 
+    def seldom(self, function: Any, *arrays: Array) -> Arrays:
+        return function(*arrays)
+
     def tell(self, listener: Any, returned: Array, *arrays: Array) -> Array:
         listener(*(np.asarray(x) for x in arrays))
         return returned

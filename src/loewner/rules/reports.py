@@ -174,15 +174,18 @@ class Alarm(HostRule):
 
     def evaluate(self, solvers, inputs, outputs=None):
         xp, known = solvers.xp, tuple(inputs[: self.known])
-        given: list[Array] = [None] * self.count
-        for i, x in zip(self.present, inputs[self.known :], strict=True):
-            given[i] = x
-        g = tuple(given)
-        needed = self.report.needed(xp, known, g)
+        needed = self.report.needed(xp, known, self._placed(inputs[self.known :]))
         quiet = xp.astype(needed, real(xp, inputs[-1]).dtype) * 0
         if recording(self.checks):
             needed = needed | True
-        return (solvers.when(needed, lambda: self._loud(solvers, known, g, quiet), quiet),)
+        return (solvers.when(needed, lambda: self._loud(solvers, inputs, quiet), quiet),)
+
+    def _placed(self, present: Sequence[Array]) -> Arrays:
+        """All cotangents, None where they are absent."""
+        given: list[Array] = [None] * self.count
+        for i, x in zip(self.present, present, strict=True):
+            given[i] = x
+        return tuple(given)
 
     def jvp(self, ops, inputs, outputs, tangents):
         given = tangents[self.known :]
@@ -207,31 +210,40 @@ class Alarm(HostRule):
         checks = Checks(policy, function, int(strict), reason)
         return cls(report, checks, int(known), tuple(map(int, present.split())), int(count))
 
-    def _loud(self, solvers: Solvers, known: Arrays, cotangents: Arrays, quiet: Array) -> Array:
+    def _loud(self, solvers: Solvers, inputs: Arrays, quiet: Array) -> Array:
         xp = solvers.xp
-        found = self.report.findings(xp, known, cotangents)
         if recording(self.checks):
-            return self._record(solvers, found, self.report.error(xp, known, cotangents), quiet)
-        worst, place = [], []
-        for part, allowed in found.values():
-            excess = xp.where(part > allowed, part, xp.zeros_like(part))
-            flat = xp.reshape(excess, (*excess.shape[:-2], -1))
-            worst.append(xp.max(flat, axis=-1))
-            place.append(xp.astype(xp.argmax(flat, axis=-1), flat.dtype))
+            return self._record(solvers, inputs, quiet)
+        columns: dict[str, int] = {}
+
+        def look(*inputs: Array) -> Arrays:
+            """By kind, the largest excess (b,), and where it is."""
+            known, present = inputs[: self.known], inputs[self.known :]
+            found = self.report.findings(xp, known, self._placed(present))
+            worst = []
+            for kind, (part, allowed) in found.items():
+                columns[kind] = part.shape[-1]
+                excess = xp.where(part > allowed, part, xp.zeros_like(part))
+                flat = xp.reshape(excess, (*excess.shape[:-2], -1))
+                worst.append(xp.max(flat, axis=-1))
+                worst.append(xp.astype(xp.argmax(flat, axis=-1), flat.dtype))
+            return tuple(worst)
+
+        batch = quiet.ndim
+        flat = (xp.reshape(x, (-1, *x.shape[batch:])) for x in inputs)
+        worst = tuple(xp.reshape(x, quiet.shape) for x in solvers.seldom(look, *flat))
         if not worst:
             return quiet
-        bad = total(*(xp.astype(x > 0, quiet.dtype) for x in worst)) > 0
+        bad = total(*(xp.astype(x > 0, quiet.dtype) for x in worst[::2])) > 0
         lost = xp.where(bad, quiet + xp.nan, quiet)
         if self.checks.policy == "nan":
             return lost
-        columns = {kind: part.shape[-1] for kind, (part, _) in found.items()}
 
         def tell(*arrays: Any) -> None:
-            half = len(arrays) // 2
-            self._tell(columns, arrays[:half], arrays[half:])
+            self._tell(columns, arrays[::2], arrays[1::2])
 
         kept = lost if self.checks.policy == "raise" else quiet
-        return solvers.when(bad, lambda: solvers.tell(tell, kept, *worst, *place), quiet)
+        return solvers.when(bad, lambda: solvers.tell(tell, kept, *worst), quiet)
 
     def _tell(self, columns: dict[str, int], worst: Sequence[Any], place: Sequence[Any]) -> None:
         """On the host, with NumPy arrays."""
@@ -253,8 +265,11 @@ class Alarm(HostRule):
         words = {"i": i, "j": j, "size": f"{size:.1e}", "reason": self.checks.reason}
         return f"{self.checks.function}: {self.report.texts[kind].format(**words)}"
 
-    def _record(self, solvers: Solvers, found: dict, error: Array | None, quiet: Array) -> Array:
+    def _record(self, solvers: Solvers, inputs: Arrays, quiet: Array) -> Array:
         """Everything that was looked at goes to `RECORD`."""
+        known, cotangents = inputs[: self.known], self._placed(inputs[self.known :])
+        found = self.report.findings(solvers.xp, known, cotangents)
+        error = self.report.error(solvers.xp, known, cotangents)
 
         def write(*arrays: Any) -> None:
             *pairs, bound = arrays

@@ -99,6 +99,10 @@ class Solvers(Protocol):
         """then() if the condition holds anywhere, else `otherwise`, of the same shape."""
         ...
 
+    def seldom(self, function: Any, *arrays: Array) -> Arrays:
+        """function(*arrays) of stacks (b, ...), inside a branch of `when` that is seldom taken."""
+        ...
+
     def tell(self, listener: Any, returned: Array, *arrays: Array) -> Array:
         """Call listener(*arrays) on the host, with NumPy arrays, and return `returned`."""
         ...
