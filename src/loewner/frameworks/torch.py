@@ -109,19 +109,29 @@ class TorchSolvers:
             return filled_in_blocks(kernel, a.detach().resolve_conj(), block, empty)
 
     def on_all_cores(self, kernel, a):
-        count = min(torch.get_num_threads(), a.shape[0])
+        threads = torch.get_num_threads()
+        count = min(threads, a.shape[0])
         if count < 2 or _observed(a):
             return kernel(a)
 
         def quiet(part):
+            torch.get_num_threads()  # a new thread takes over what is set at the moment: 1
             with torch.no_grad():  # which each thread has for itself
                 return kernel(part)
 
+        # No team of OpenMP in any thread, which would wait for work where another works; and
+        # no threads are kept, beside which the teams of the caller would fall asleep between
+        # two operations and take three times as long.
+        torch.set_num_threads(1)
         try:
-            found = list(_threads(count).map(quiet, a.detach().tensor_split(count)))
+            with ThreadPoolExecutor(count) as pool:
+                found = list(pool.map(quiet, a.detach().tensor_split(count)))
+            return tuple(torch.cat(x) for x in zip(*found, strict=True))
         except RuntimeError:
-            return kernel(a)  # and its message, which counts the matrices of the whole stack
-        return tuple(torch.cat(x) for x in zip(*found, strict=True))
+            pass  # to be raised once more, with a message that counts in the whole stack
+        finally:
+            torch.set_num_threads(threads)
+        return kernel(a)
 
     def eigh(self, a, lower):
         w, v = torch.linalg.eigh(a, UPLO="L" if lower else "U")
@@ -315,11 +325,6 @@ def _observed(x: torch.Tensor) -> bool:
     """Whether something that other threads do not know of may watch what is done to a tensor."""
     plain = type(x) in (torch.Tensor, torch.nn.Parameter)
     return not plain or _transforms() or bool(_get_current_dispatch_mode_stack())
-
-
-@functools.cache
-def _threads(count: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count, thread_name_prefix="loewner")
 
 
 def _transforms() -> bool:

@@ -60,7 +60,9 @@ def choose(
         method = "jacobi" if wins else "lapack"
     if method == "lapack":
         shared = platform == "cpu" and n >= _SHARED.get(framework, math.inf)
-        return Plan("lapack", shared=shared and batch * n >= 2**10 and batch * m * n * n >= 2**19)
+        return Plan(
+            "lapack", shared=shared and batch * n >= 2**10 and batch * m * n >= _LEAST_SHARED
+        )
     straight = n == 2 and (kind == "eigh" or (m == 2 and "float" in dtype))
     if straight and framework == "JAX":
         return Plan("jacobi")  # no loops: XLA shares it out to the cores itself
@@ -73,10 +75,10 @@ _LEAST = {
     ("JAX", "eigvalsh"): dict.fromkeys((2, 3, 4, 5), 64),
     ("JAX", "svd"): dict.fromkeys((2, 3, 4, 5, 6), 64),
     ("JAX", "svdvals"): dict.fromkeys((2, 3, 4, 5, 6), 64),
-    ("PyTorch", "eigh"): {2: 1024, 3: 2048, 4: 16384},
-    ("PyTorch", "eigvalsh"): {2: 2048, 3: 8192},
-    ("PyTorch", "svd"): {2: 1024, 3: 2048, 4: 4096, 5: 16384},
-    ("PyTorch", "svdvals"): {2: 2048, 3: 4096},
+    ("PyTorch", "eigh"): {2: 1024, 3: 1024, 4: 2048},
+    ("PyTorch", "eigvalsh"): {2: 2048, 3: 4096, 4: 16384},
+    ("PyTorch", "svd"): {2: 512, 3: 1024, 4: 2048},
+    ("PyTorch", "svdvals"): {2: 1024, 3: 2048},
     ("NumPy", "eigh"): {2: 512, 3: 1024, 4: 4096},
     ("NumPy", "eigvalsh"): {2: 1024, 3: 2048, 4: 4096},
     ("NumPy", "svd"): {2: 256, 3: 1024, 4: 2048},
@@ -84,12 +86,18 @@ _LEAST = {
 }
 """By framework, operation and n, the least batch at which Jacobi's method wins."""
 
-_SHARED = {"PyTorch": 6}
-"""By framework, the least n from which LAPACK gains from cores that share out a stack of some
-milliseconds; few large matrices keep all cores busy one after the other.
+_SHARED = {"PyTorch": 3}
+"""By framework, the least n from which LAPACK gains from cores that share out a stack; few large
+matrices keep all cores busy one after the other.
 
 NumPy's LAPACK, OpenBLAS, makes its callers wait for each other, and XLA calls it for one part
 after the other.
+"""
+
+_LEAST_SHARED = 5 * 2**16
+"""How many entries a stack has that is shared out, some 20 ms of work.
+
+The threads that PyTorch has just used keep their cores busy for about 7 ms, waiting for more.
 """
 
 _ENTRIES = {"JAX": 2**14, "PyTorch": 2**20, "NumPy": 2**17}
