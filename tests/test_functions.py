@@ -24,18 +24,25 @@ Q = np.eye(4) - 0.5 * np.ones((4, 4))
 
 def nightly(trial: Trial) -> bool:
     """Whether another trial says nearly the same: complex numbers, or another shape."""
-    one_of_each = {"expm", "funm-sin", "spectral_sum"}
-    complex_too = {"low_rank", "polar-unitary", "nuclear"}
     function = trial.function
     if (function.name, trial.spectrum) == ("spectral_map", "positive"):
         return True
     if trial.field == "complex":
-        shapes = {"polar-unitary": "wide"}
-        return function.name not in one_of_each and (
-            function.name not in complex_too
-            or function.argument != shapes.get(function.name, "tall")
-        )
-    return function.argument == "wide" and function.name in {"pinv", "frobenius", "polar-unitary"}
+        return (function.name, function.argument) not in {
+            ("expm", "hermitian"),
+            ("funm-sin", "hermitian"),
+            ("spectral_sum", "hermitian"),
+            ("polar-unitary", "wide"),
+        }
+    return (
+        function.argument in ("wide", "square")
+        and trial.spectrum != "deficient"
+        and function.name in SHAPES
+    )
+
+
+SHAPES = {"pinv", "frobenius", "polar-unitary", "polar-left", "nuclear", "low_rank"}
+"""Functions of which the tall matrices are tried in each run."""
 
 
 @pytest.mark.parametrize(
@@ -61,8 +68,8 @@ THIRD = [
         id=str(trial),
         marks=[pytest.mark.slow]
         if trial.field == "complex"
-        or trial.function.name in {"expm", "pinv", "frobenius", "whiten-zca"}
-        or str(trial) == "spectral_map-hermitian-real-positive"
+        or trial.function.name
+        in {"expm", "pinv", "frobenius", "whiten-zca", "spectral_map", "singular_value_map"}
         else [],
     )
     for trial in TRIALS

@@ -22,7 +22,7 @@ def close(x, y, tolerance=1e-12):
 
 
 def nightly(case: Case) -> bool:
-    return case.field == "complex" and case.function in ("eig", "svd-thin")
+    return case.function in ("eig", "svd-thin", "eigh-ab")
 
 
 @pytest.fixture(
