@@ -21,7 +21,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from ..rules.pieces import diagonal_matrix
-from ..rules.rule import Array, Arrays, HostRule, Rule
+from ..rules.rule import Array, Arrays, HostRule, Rule, Solvers
 from .base import Framework
 
 
@@ -143,7 +143,7 @@ def _in_blocks(kernel, block, *stacks):
     return tuple(lax.fori_loop(0, steps, fill, whole))
 
 
-def _solvers_for(ctx) -> JaxSolvers:
+def _solvers_for(ctx: Any) -> Solvers:
     sharded = getattr(ctx.module_context.axis_context, "num_devices", 1) > 1
     return _WholeStacks() if sharded else FRAMEWORK.solvers
 

@@ -59,10 +59,9 @@ def choose(
         wins = known and least is not None and batch >= least
         method = "jacobi" if wins else "lapack"
     if method == "lapack":
-        shared = platform == "cpu" and n >= _SHARED.get(framework, math.inf)
-        return Plan(
-            "lapack", shared=shared and batch * n >= 2**10 and batch * m * n >= _LEAST_SHARED
-        )
+        large = batch * n >= 2**10 and batch * m * n >= _LEAST_SHARED
+        shared = large and platform == "cpu" and n >= _SHARED.get(framework, math.inf)
+        return Plan("lapack", shared=shared)
     straight = n == 2 and (kind == "eigh" or (m == 2 and "float" in dtype))
     if straight and framework == "JAX":
         return Plan("jacobi")  # no loops: XLA shares it out to the cores itself
