@@ -27,6 +27,7 @@ from .pieces import (
     adjoint,
     column_products,
     crowded,
+    diagonal_matrix,
     herm,
     parted,
     reciprocal_gap,
@@ -169,9 +170,8 @@ class Eigh(Rule):
         if gb is not None:
             inner.append(xp.where(same, herm(xp, gb), xp.zeros_like(gb)))
         h = total(*inner)
-        if gw is None:
-            return (v @ h @ adjoint(xp, v),)
-        gw = xp.astype(gw, v.dtype)[..., None, :]
-        if apart and gb is None:  # h is zero on the mask, the diagonal
-            return (v @ xp.where(same, gw, h) @ adjoint(xp, v),)
-        return ((v @ h + v * gw) @ adjoint(xp, v),)
+        if gw is not None and apart and gb is None:  # h is zero on the mask, the diagonal
+            h = xp.where(same, xp.astype(gw, v.dtype)[..., None, :], h)
+        elif gw is not None:
+            h = h + diagonal_matrix(xp, gw, v.dtype)
+        return (v @ h @ adjoint(xp, v),)

@@ -35,6 +35,7 @@ from .pieces import (
     adjoint,
     column_products,
     crowded,
+    diagonal_matrix,
     ended,
     filled,
     herm,
@@ -318,29 +319,29 @@ class Svd(Rule):
         masks = self._masks(ops, s, m, apart)
         left, right = filled(xp, (left, right), (b, b))
         inner = [] if gb is None else [_inner(xp, masks, gb)]
-        outer = []
         if gs is not None and apart:
             inner.append(xp.where(masks[0], row, xp.zeros_like(row)))  # diag gs
         elif gs is not None:
-            outer.append(u * row)
+            inner.append(diagonal_matrix(xp, gs, u.dtype))
         if c is None or (apart and gnull is None and gc is None):
+            # C, which lives in the columns of zero, is no part of the matter
             x = ops.solve(CoupledSylvester(tall=False), masks, (b,), (left, right), adjoint=True)
+            k = q = None
             if c is not None and gu is not None:
-                # C, which lives in the columns of zero, is no part of the matter
-                for side, rhs in ((outer, gu), (inner, -left)):
-                    side += ops.solve(RightDivision(), (), (b,), (rhs,), adjoint=True)
-            p = total(*inner, x[0], adjoint(xp, x[1]))
-            return (total(u @ p, *outer) @ vh,)
+                (k,) = ops.solve(RightDivision(), (), (b,), (gu,), adjoint=True)
+                (q,) = ops.solve(RightDivision(), (), (b,), (-left,), adjoint=True)
+            p = total(*inner, x[0], adjoint(xp, x[1]), q)
+            return (total(u @ p, k) @ vh,)
         k = xp.zeros_like(u) if gu is None else gu
         t = xp.zeros_like(adjoint(xp, u))
+        outer = None
         if gnull is not None:
             t = t - (uh @ gnull) @ adjoint(xp, null)
         if gc is not None:
             t = t - (uh @ gc) @ adjoint(xp, c)
-            held = _columns(xp, masks, gc)
-            if held is not None:
-                inner.append(-(uh @ held))
-                outer.append(held)
+            outer = _columns(xp, masks, gc)
+            if outer is not None:
+                inner.append(-(uh @ outer))
         x = ops.solve(
             CoupledSylvester(tall=True),
             masks,
@@ -349,7 +350,7 @@ class Svd(Rule):
             adjoint=True,
         )
         p = total(*inner, x[0], adjoint(xp, x[1]), x[4])
-        return (total(u @ p, *outer, x[2], adjoint(xp, x[3])) @ vh,)
+        return (total(u @ p, outer, x[2], adjoint(xp, x[3])) @ vh,)
 
     @staticmethod
     def _name_cotangents(cotangents, null, c):
