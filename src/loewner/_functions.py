@@ -19,7 +19,7 @@ from .rules.pieces import (
     same_cluster,
     tolerance,
 )
-from .rules.reports import Watch, ZeroReport
+from .rules.reports import Watch, ZeroReport, recording
 from .rules.rule import Array, Arrays
 from .rules.symbols import Cut, Exp, Inverse, Jet, Log, Monomial, Power, Symbol
 
@@ -135,7 +135,9 @@ def _hermitian(name: str, a: Any, symbol: Symbol, degree: float | None = None) -
     w, (v, b) = hermitian_frame(framework, a if down is None else a * down, name)
     singular = not isinstance(symbol, Monomial | Exp)
     if singular and (held := current(name)):
-        (b,) = framework.call(Watch(ZeroReport(), held, 1), w, b)
+        known = not recording(held) and framework.rules_out(ZeroReport.vanishes, w)
+        if not known:
+            (b,) = framework.call(Watch(ZeroReport(), held, 1), w, b)
     (x,) = framework.call(HermitianFunction(symbol), v, b)
     return x if degree is None else x * framework.xp.pow(up, degree)
 

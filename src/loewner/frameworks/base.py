@@ -45,13 +45,25 @@ class Framework(ABC):
 
     def rules_out(self, test: Callable[..., Array], *arrays: Array) -> bool:
         """Whether test(xp, *arrays) is known to hold nowhere; arrays may be None."""
-        lent = [None if x is None else self.peek(x) for x in arrays]
-        if any(y is None and x is not None for x, y in zip(arrays, lent, strict=True)):
-            return False
-        if any(y is not None and 0 in y.shape for y in lent):
-            return True
+        lent: list[Any] = []
+        for x in arrays:
+            y = None if x is None else self.peek(x)
+            if y is None and x is not None:
+                return self.rules_out_unseen(test, *arrays)
+            if y is not None and 0 in y.shape:
+                return True
+            lent.append(y)
         held = test(QUICK, *lent)
         return held is False or not held.any()
+
+    def rules_out_unseen(self, test: Callable[..., Array], *arrays: Array) -> bool:
+        """The same, of arrays at which `peek` does not look."""
+        return False
+
+    def finite(self, x: Array) -> bool:
+        """Whether the sum of x is known to be finite."""
+        y = self.peek(x)
+        return y is not None and bool(np.isfinite(y.sum()))
 
     def apart(self, w: Array, size: int, origin: bool = False) -> bool:
         """Whether the sorted real values w (..., n) are known to be more than a width apart.

@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import math
 import operator
+from types import SimpleNamespace
 from typing import Any
 
 import array_api_compat.numpy as _compat
@@ -103,6 +104,7 @@ class _Quick:
     """NumPy's namespace, with the functions that tests of few values are made of at hand."""
 
     abs = np.abs
+    linalg = SimpleNamespace(diagonal=lambda x: x.diagonal(axis1=-2, axis2=-1))
     real = operator.attrgetter("real")
     imag = operator.attrgetter("imag")
     finfo = np.finfo
@@ -115,6 +117,10 @@ class _Quick:
     @staticmethod
     def any(x, axis=None):
         return np.logical_or.reduce(x, axis=axis)
+
+    @staticmethod
+    def sum(x, axis=None, keepdims=False):
+        return np.add.reduce(x, axis=axis, keepdims=keepdims)
 
     @staticmethod
     def max(x, axis=None, keepdims=False):

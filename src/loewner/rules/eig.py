@@ -41,10 +41,11 @@ from .reports import (
     Checks,
     Report,
     Watch,
-    any_pair,
     norm,
     off_diagonal,
     phased,
+    phases_fixed,
+    recording,
     relative,
     rounding,
     rounding_unit,
@@ -52,7 +53,6 @@ from .reports import (
     turn_error,
     turned,
     value_error,
-    watch,
 )
 from .rule import Array, Arrays, Ops, Rule, Solvers
 from .sylvester import Sylvester
@@ -81,8 +81,7 @@ class EigReport(Report):
 
     def needed(self, xp, known, cotangents):
         same, kappa = self.same(xp, known)
-        bent = xp.max(kappa, axis=-1) ** 2 * float(xp.finfo(kappa.dtype).eps) > _LOST
-        return any_pair(xp, same) | bent | phased(xp, cotangents[1])
+        return _crowded(xp, same) | _defective(xp, kappa) | phased(xp, cotangents[1])
 
     def findings(self, xp, known, cotangents):
         gw, turn = cotangents
@@ -166,8 +165,18 @@ class Eig(Rule):
         return w, v, inverse, diagonal_matrix(xp, w, v.dtype), norm * scale
 
     @property
-    def _watch(self) -> Watch | None:
-        return watch(EigReport(), self.checks, 4)
+    def _watch(self) -> Watch:
+        assert self.checks
+        return Watch(EigReport(), self.checks, 4)
+
+    def _simple(self, ops: Ops, kappa: Array, same: Array, turn: Array) -> bool:
+        """Whether it is known at once that there is nothing to report."""
+        return (
+            not recording(self.checks)
+            and ops.rules_out(_defective, kappa)
+            and ops.rules_out(_crowded, same)
+            and phases_fixed(ops, turn)
+        )
 
     def jvp(self, ops, inputs, outputs, tangents):
         w, v, inverse, b, norm = outputs
@@ -176,11 +185,11 @@ class Eig(Rule):
         av = xp.astype(da, v.dtype) @ v
         dw = xp.sum(inverse * xp.matrix_transpose(av), axis=-1)  # diag P, without the rest
         p = inverse @ av  # P = W dA V
-        same = _clusters(ops, w, inverse, norm)
+        _, same = _clusters(ops, *outputs)
         (omega,) = ops.solve(Sylvester(), (same,), (b, b), (p,))
         d = -xp.sum(xp.conj(v) * (v @ omega), axis=-2)  # D = -diag(V^H V Omega)
         turn = omega + diagonal_matrix(xp, d, v.dtype)
-        if self._watch:
+        if self.checks:
             dw, turn = ops.call(self._watch, w, v, inverse, norm, dw, turn)
         db = p - d[..., :, None] * b + b * d[..., None, :]
         return (
@@ -204,12 +213,13 @@ class Eig(Rule):
             turns.append(-(ginv @ wh))
             along.append(-xp.sum(ginv * xp.conj(inverse), axis=-1))
         turn, d = total(*turns), total(*along)
-        if self._watch:
+        values = turn is None and gb is None
+        kappa, same = (None, None) if values and not self.checks else _clusters(ops, *outputs)
+        if self.checks and not self._simple(ops, kappa, same, turn):
             gw, turn = self._watch.seen(ops, (w, v, inverse, norm), (gw, turn))
-        if turn is None and gb is None:
+        if values:
             ga = (wh * gw[..., None, :]) @ vh
             return (xp.real(ga) if self.real else ga,)
-        same = _clusters(ops, w, inverse, norm)
         inner = []
         if gb is not None:
             gb = xp.where(same, gb, xp.zeros_like(gb))
@@ -224,10 +234,22 @@ class Eig(Rule):
         return (xp.real(ga) if self.real else ga,)
 
 
-def _clusters(ops: Ops, w: Array, inverse: Array, norm: Array) -> Array:
-    """Pairs in one cluster, (..., n, n)."""
+def _clusters(
+    ops: Ops, w: Array, v: Array, inverse: Array, b: Array, norm: Array
+) -> tuple[Array, Array]:
+    """The condition numbers of the eigenvalues, and pairs in one cluster, (..., n, n)."""
     kappa = _condition(ops.xp, ops.constant(inverse))
-    return _same(ops.xp, ops.constant(w), kappa, ops.constant(norm))
+    return kappa, _same(ops.xp, ops.constant(w), kappa, ops.constant(norm))
+
+
+def _crowded(xp: Any, same: Array) -> Array:
+    """Whether there is a pair of different values in one cluster, (...)."""
+    return xp.sum(xp.sum(xp.astype(same, xp.float32), axis=-1), axis=-1) > same.shape[-1]
+
+
+def _defective(xp: Any, kappa: Array) -> Array:
+    """Whether an eigenvalue is nearly defective, (...)."""
+    return xp.max(kappa, axis=-1) ** 2 * float(xp.finfo(kappa.dtype).eps) > _LOST
 
 
 def _condition(xp: Any, inverse: Array) -> Array:

@@ -26,6 +26,7 @@ from .pieces import (
     diagonal_matrix,
     herm,
     hermitian_from_triangle,
+    near,
     parted,
     powers_of_two,
     real,
@@ -34,7 +35,7 @@ from .pieces import (
     tolerance,
     total,
 )
-from .reports import Checks, Watch, any_pair, phased, turned, watch
+from .reports import Checks, Watch, phased, phases_fixed, recording, turned
 from .rule import Array, Ops, Rule
 from .sylvester import Sylvester
 
@@ -49,7 +50,7 @@ class DefiniteReport(HermitianReport):
         return _same(xp, *known)
 
     def needed(self, xp, known, cotangents):
-        return any_pair(xp, self.same(xp, known)) | phased(xp, cotangents[1])
+        return _crowded(xp, *known) | phased(xp, cotangents[1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,21 +91,34 @@ class GeneralizedEigh(Rule):
         return (w, v, solvers.diagonal_matrix(w, v.dtype), length)[:outputs]
 
     @property
-    def _watch(self) -> Watch | None:
-        return watch(DefiniteReport(), self.checks, 2)
+    def _watch(self) -> Watch:
+        assert self.checks
+        return Watch(DefiniteReport(), self.checks, 2)
+
+    def _apart(self, ops: Ops, w: Array, length: Array) -> bool:
+        """Whether each value is known to be a cluster of its own, and that settles the matter."""
+        values = ops.constant(w), ops.constant(length)
+        return not recording(self.checks) and ops.rules_out(_crowded, *values)
+
+    @staticmethod
+    def _clusters(ops: Ops, w: Array, length: Array, apart: bool) -> Array:
+        """Pairs in one cluster."""
+        if apart:
+            return ops.diagonal(w)
+        return _same(ops.xp, ops.constant(w), ops.constant(length))
 
     def jvp(self, ops, inputs, outputs, tangents):
         w, v, t, length = outputs
         da, db = tangents
         xp = ops.xp
         vh = adjoint(xp, v)
-        same = _clusters(ops, w, length)
+        same = self._clusters(ops, w, length, self._apart(ops, w, length))
         p = None if da is None else herm(xp, vh @ (da @ v))
         bp = None if db is None else herm(xp, vh @ (db @ v))
         h = total(p, None if bp is None else -herm(xp, bp @ t))  # H = A' - herm(B' T)
         (omega,) = ops.solve(Sylvester(), (same,), (t, t), (h,))
         dw = real(xp, xp.linalg.diagonal(h))
-        if self._watch:
+        if self.checks:
             dw, omega = ops.call(self._watch, w, length, dw, omega)
         turn = omega if bp is None else omega - bp / 2
         dt = xp.where(same, h, xp.zeros_like(h))
@@ -115,10 +129,11 @@ class GeneralizedEigh(Rule):
         gw, gv, gt, _ = cotangents
         xp = ops.xp
         vh = adjoint(xp, v)
-        same = _clusters(ops, w, length)
+        apart = self._apart(ops, w, length)
         inner, z = [], None if gv is None else vh @ gv
-        if self._watch:
+        if self.checks and not (apart and phases_fixed(ops, z)):
             gw, z = self._watch.seen(ops, (w, length), (gw, z))
+        same = self._clusters(ops, w, length, apart)
         if z is not None:
             inner += ops.solve(Sylvester(), (same,), (t, t), (skew(xp, z),), adjoint=True)
         if gt is not None:
@@ -134,18 +149,23 @@ class GeneralizedEigh(Rule):
         return ga, gb
 
 
-def _clusters(ops: Ops, w: Array, length: Array) -> Array:
-    return _same(ops.xp, ops.constant(w), ops.constant(length))
-
-
 def _same(xp: Any, w: Array, length: Array) -> Array:
-    """Pairs in one cluster, (..., n, n).
+    """Pairs in one cluster, (..., n, n)."""
+    return same_cluster(xp, w, _widths(xp, w, length))
+
+
+def _crowded(xp: Any, w: Array, length: Array) -> Array:
+    """Whether two values are in one cluster, (...)."""
+    return xp.any(near(xp, w, _widths(xp, w, length)), axis=-1)
+
+
+def _widths(xp: Any, w: Array, length: Array) -> Array:
+    """How near neighbours of one cluster are, (..., n - 1).
 
     |dw_j| <= |v_j|^2 (|dA| + |w_j| |dB|), and |v_j|^-2 is a lower bound of |B|: beside a
     long eigenvector the backward error of the solver is larger by the square of its length.
     """
     if length.shape[-1] == 0:
-        return same_cluster(xp, w, w)
+        return w
     kappa = length / -xp.max(-length, axis=-1, keepdims=True)
-    tau = tolerance(xp, w, w.shape[-1]) * (kappa[..., 1:] + kappa[..., :-1]) / 2
-    return same_cluster(xp, w, tau)
+    return tolerance(xp, w, w.shape[-1]) * (kappa[..., 1:] + kappa[..., :-1]) / 2

@@ -99,6 +99,15 @@ class Report(ABC):
     def needed(self, xp: Any, known: Arrays, cotangents: Arrays) -> Array:
         """Where something may be found, (...): a necessary condition that costs little."""
 
+    def ruled_out(self, ops: Ops, known: Arrays, cotangents: Sequence[Array]) -> bool:
+        """Whether it is known at once that nothing will be found."""
+        count = len(known)
+
+        def needed(xp: Any, *arrays: Array) -> Array:
+            return self.needed(xp, arrays[:count], arrays[count:])
+
+        return ops.rules_out(needed, *known, *cotangents)
+
     @abstractmethod
     def findings(
         self, xp: Any, known: Arrays, cotangents: Arrays
@@ -136,10 +145,10 @@ class Watch(Rule):
 
     def seen(self, ops: Ops, known: Arrays, cotangents: Sequence[Array]) -> Arrays:
         """The cotangents, reported on; NaN if that is the policy."""
+        if not recording(self.checks) and self.report.ruled_out(ops, known, cotangents):
+            return tuple(cotangents)
         present = [i for i, g in enumerate(cotangents) if g is not None]
         if not present or 0 in known[0].shape or 0 in cotangents[present[0]].shape:
-            return tuple(cotangents)
-        if not recording(self.checks) and ops.rules_out(self._needed, *known, *cotangents):
             return tuple(cotangents)
         alarm = Alarm(self.report, self.checks, self.known, tuple(present), len(cotangents))
         (signal,) = ops.call(alarm, *map(ops.constant, known), *(cotangents[i] for i in present))
@@ -148,9 +157,6 @@ class Watch(Rule):
             signal = signal[..., None]
         marked = first + xp.astype(signal, first.dtype)
         return tuple(marked if i == present[0] else g for i, g in enumerate(cotangents))
-
-    def _needed(self, xp: Any, *arrays: Array) -> Array:
-        return self.report.needed(xp, arrays[: self.known], arrays[self.known :])
 
 
 def watch(report: Report, checks: Checks | None, known: int) -> Watch | None:
@@ -306,6 +312,9 @@ class FiniteReport(Report):
         whole = xp.sum(g, axis=(-2, -1))
         return whole - whole != 0  # NaN if it is not finite; one that overflows is looked into
 
+    def ruled_out(self, ops, known, cotangents):
+        return ops.finite(*cotangents)
+
     def findings(self, xp, known, cotangents):
         (g,) = cotangents
         finite = xp.isfinite(xp.sum(known[0], axis=-1))[..., None, None]
@@ -324,8 +333,13 @@ class ZeroReport(Report):
     def _near(xp: Any, w: Array) -> Array:
         return xp.abs(w) <= tolerance(xp, w, w.shape[-1])
 
+    @classmethod
+    def vanishes(cls, xp: Any, w: Array) -> Array:
+        """Whether one of the values w (..., n) is zero up to rounding, (...)."""
+        return xp.any(cls._near(xp, w), axis=-1)
+
     def needed(self, xp, known, cotangents):
-        return xp.any(self._near(xp, *known), axis=-1)
+        return self.vanishes(xp, *known)
 
     def findings(self, xp, known, cotangents):
         (w,), (g,) = known, cotangents
@@ -383,9 +397,11 @@ def phased(xp: Any, *turns: Array) -> Array:
     False if they are real. Some may be None.
     """
     present = _complex(xp, turns)
-    if not present:
-        return False
-    own = total(*(xp.linalg.diagonal(t) for t in present))
+    return _phased(xp, *present) if present else False
+
+
+def _phased(xp: Any, *turns: Array) -> Array:
+    own = total(*[xp.linalg.diagonal(t) for t in turns])
     size = xp.max(xp.abs(xp.real(own)), axis=-1)  # no more than the norm, and cheap
     phase = xp.max(xp.abs(xp.imag(own)), axis=-1)
     return phase > rounding(xp, size, own.shape[-1]) * size
@@ -394,18 +410,12 @@ def phased(xp: Any, *turns: Array) -> Array:
 def phases_fixed(ops: Ops, *turns: Array) -> bool:
     """Whether it is known that no phase matters."""
     present = _complex(ops.xp, turns)
-    return not present or ops.rules_out(phased, *present)
+    return not present or ops.rules_out(_phased, *present)
 
 
 def _complex(xp: Any, turns: Arrays) -> list[Array]:
     present = [t for t in turns if t is not None]
     return present if present and xp.isdtype(present[0].dtype, "complex floating") else []
-
-
-def any_pair(xp: Any, pairs: Array) -> Array:
-    """Whether there is a pair of different values on a mask (..., n, n), (...)."""
-    one = xp.astype(pairs & off_diagonal(xp, xp.astype(pairs, xp.float32)), xp.float32)
-    return xp.sum(xp.sum(one, axis=-1), axis=-1) > 0
 
 
 def gauge(xp: Any, turn: Array, same: Array, size: Array) -> dict[str, tuple[Array, Array]]:

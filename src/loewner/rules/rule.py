@@ -130,6 +130,10 @@ class Ops(Protocol):
         """Whether test(xp, *arrays) is known to hold nowhere; arrays may be None."""
         ...
 
+    def finite(self, x: Array) -> bool:
+        """Whether the sum of x is known to be finite."""
+        ...
+
     def apart(self, w: Array, size: int, origin: bool = False) -> bool:
         """Whether the sorted real values w (..., n) are known to be more than a width apart.
 
