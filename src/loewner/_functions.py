@@ -134,10 +134,9 @@ def _hermitian(name: str, a: Any, symbol: Symbol, degree: float | None = None) -
     down, up = (None, None) if degree is None else units(framework, a)
     w, (v, b) = hermitian_frame(framework, a if down is None else a * down, name)
     singular = not isinstance(symbol, Monomial | Exp)
-    if singular and (held := current(name)):
-        known = not recording(held) and framework.rules_out(ZeroReport.vanishes, w)
-        if not known:
-            (b,) = framework.call(Watch(ZeroReport(), held, 1), w, b)
+    held = current(name) if singular else None
+    if held and (recording(held) or not ZeroReport.regular(framework, w)):
+        (b,) = framework.call(Watch(ZeroReport(), held, 1), w, b)
     (x,) = framework.call(HermitianFunction(symbol), v, b)
     return x if degree is None else x * framework.xp.pow(up, degree)
 

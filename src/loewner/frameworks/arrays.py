@@ -33,6 +33,7 @@ class ArrayLibrary(Framework):
         self.name = "NumPy" if is_numpy else base.__name__
         self.solvers = NumpySolvers(base) if is_numpy else StandardSolvers(base)
         self.xp = Namespace(self)
+        self.precisions = base.float64, base.float32, base.complex128, base.complex64
 
     @property
     def default_float(self):

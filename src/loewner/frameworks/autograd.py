@@ -76,6 +76,7 @@ class Autograd(Framework):
     name = "autograd"
     solvers = NumpySolvers(np)
     xp = _Namespace()
+    precisions = np.float64, np.float32, np.complex128, np.complex64
 
     def call(self, rule: Rule, *inputs: Array, outputs: int | None = None) -> Arrays:
         if not any(isbox(x) for x in inputs):

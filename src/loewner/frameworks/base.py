@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +21,9 @@ class Framework(ABC):
 
     xp: Any
     """The array namespace, differentiable by the framework."""
+
+    precisions: tuple[Any, ...]
+    """The dtypes that are computed in."""
 
     @abstractmethod
     def call(self, rule: Rule, *inputs: Array, outputs: int | None = None) -> Arrays:
@@ -60,10 +62,20 @@ class Framework(ABC):
         """The same, of arrays at which `peek` does not look."""
         return False
 
-    def finite(self, x: Array) -> bool:
-        """Whether the sum of x is known to be finite."""
+    def listed(self, x: Array) -> list[Any] | None:
+        """The numbers of a vector, or on the diagonal of a matrix, if `peek` can be had.
+
+        Of a few numbers lists know more sooner than arrays.
+        """
         y = self.peek(x)
-        return y is not None and bool(np.isfinite(y.sum()))
+        if y is None or y.ndim > 2:
+            return None
+        return (y.diagonal() if y.ndim == 2 else y).tolist()
+
+    def number(self, x: Array) -> Any:
+        """The number x, an array without axes, if it can be had at once; else None."""
+        y = self.peek(x)
+        return None if y is None else y.item()
 
     def apart(self, w: Array, size: int, origin: bool = False) -> bool:
         """Whether the sorted real values w (..., n) are known to be more than a width apart.
@@ -100,12 +112,6 @@ class Framework(ABC):
     def accepts(self, other: Framework) -> bool:
         """Whether the framework's own functions take arrays of `other` beside its own."""
         return other is self
-
-    @functools.cached_property
-    def precisions(self) -> tuple[Any, ...]:
-        """The dtypes that are computed in."""
-        xp = self.xp
-        return xp.float64, xp.float32, xp.complex128, xp.complex64
 
     @property
     @abstractmethod

@@ -152,6 +152,7 @@ class Jax(Framework):
     name = "JAX"
     solvers = JaxSolvers()
     xp = jnp
+    precisions = jnp.float64, jnp.float32, jnp.complex128, jnp.complex64
 
     def call(self, rule: Rule, *inputs: Array, outputs: int | None = None) -> Arrays:
         if rule.linear or isinstance(rule, HostRule):

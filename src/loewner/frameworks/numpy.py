@@ -211,10 +211,7 @@ def filled_in_blocks(kernel: Any, a: Array, block: int, empty: Any) -> Arrays:
 
 
 def apart(values: list[float], width: float, origin: bool) -> bool:
-    """Whether sorted values, and zero at their end, are more than width |values| apart.
-
-    Of a few numbers lists know it sooner than arrays.
-    """
+    """Whether sorted values, and zero at their end, are more than width |values| apart."""
     if origin:
         values.append(0.0)
     if not values:

@@ -6,7 +6,6 @@ call goes through a second class that defines only the backward.
 
 from __future__ import annotations
 
-import cmath
 import dataclasses
 import functools
 import inspect
@@ -89,7 +88,7 @@ class TorchSolvers:
     def decompose(self, decomposition, a):
         if not torch.compiler.is_compiling():
             return decomposition.evaluate(self, a)
-        if decomposition.plan(self, a).method == "lapack":
+        if decomposition.plan(self, a, remembered=False).method == "lapack":
             return decomposition.lapack(self, a)
         return tuple(_decomposed(a.detach(), *dataclasses.astuple(decomposition)))
 
@@ -219,6 +218,7 @@ class Torch(Framework):
     name = "PyTorch"
     solvers = TorchSolvers()
     xp = TorchSolvers.xp
+    precisions = torch.float64, torch.float32, torch.complex128, torch.complex64
 
     def call(self, rule: Rule, *inputs: Array, outputs: int | None = None) -> Arrays:
         if isinstance(rule, HostRule):
@@ -253,8 +253,13 @@ class Torch(Framework):
         held = test(self.xp, *arrays)
         return held is False or not held.any()
 
-    def finite(self, x):
-        return not _hidden(x) and cmath.isfinite(x.sum().item())
+    def listed(self, x):
+        if x.ndim > 2 or not x.is_cpu or _hidden(x):
+            return None
+        return (x.diagonal() if x.ndim == 2 else x).tolist()
+
+    def number(self, x):
+        return None if _hidden(x) else x.item()
 
     def apart(self, w, size, origin=False):
         if not w.is_cpu or _hidden(w):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import Any
 
 from ..rules.rule import Array, Arrays, Solvers
 from . import jacobi
@@ -32,14 +31,15 @@ class Decomposition:
     full: bool = False
     """Whether the U and Vh of svd are square."""
 
-    def plan(self, solvers: Solvers, a: Array) -> Plan:
-        """The kernel for this stack."""
+    def plan(self, solvers: Solvers, a: Array, remembered: bool = True) -> Plan:
+        """The kernel for this stack, perhaps as remembered: compilers do not trace memories."""
         *batch, m, n = a.shape
         count = math.prod(batch)
         if 0 in (count, m, n):
             return Plan("lapack")
-        where, dtype = solvers.platform(a), _name(a.dtype)
-        return _plan(self.operation, (m, n), dtype, count, where, solvers.name, self.method)
+        find = _remembered if remembered else _plan
+        where, dtype = solvers.platform(a), str(a.dtype)
+        return find(self.operation, (m, n), dtype, count, where, solvers.name, self.method)
 
     def evaluate(self, solvers: Solvers, a: Array) -> Arrays:
         """The factors; a kernel of our own is handed one block of the stack at a time."""
@@ -73,10 +73,8 @@ class Decomposition:
         return jacobi.svd(solvers, a, self.full, vectors)
 
 
-_plan = functools.lru_cache(1024)(choose)
+def _plan(operation: str, shape: tuple[int, int], dtype: str, batch: int, *where: str) -> Plan:
+    return choose(operation, shape, dtype.split(".")[-1], batch, *where)
 
 
-@functools.cache
-def _name(dtype: Any) -> str:
-    """float64 and the like, in any framework."""
-    return str(dtype).split(".")[-1]
+_remembered = functools.lru_cache(1024)(_plan)

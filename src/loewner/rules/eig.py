@@ -26,6 +26,7 @@ that ignore |v|. Condition numbers: Wilkinson; LAPACK Users' Guide, section 4.8.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, ClassVar
 
 from .pieces import (
@@ -171,12 +172,10 @@ class Eig(Rule):
 
     def _simple(self, ops: Ops, kappa: Array, same: Array, turn: Array) -> bool:
         """Whether it is known at once that there is nothing to report."""
-        return (
-            not recording(self.checks)
-            and ops.rules_out(_defective, kappa)
-            and ops.rules_out(_crowded, same)
-            and phases_fixed(ops, turn)
-        )
+        if recording(self.checks) or not ops.rules_out(_defective, kappa):
+            return False
+        pairs = ops.number(ops.xp.sum(ops.xp.astype(same, ops.xp.int32)))
+        return pairs == math.prod(kappa.shape) and phases_fixed(ops, turn)
 
     def jvp(self, ops, inputs, outputs, tangents):
         w, v, inverse, b, norm = outputs

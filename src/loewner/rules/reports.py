@@ -23,7 +23,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from .pieces import filled, positions, real, skew, tolerance, total
+from .pieces import filled, positions, real, skew, tolerance, total, width
 from .rule import Array, Arrays, HostRule, Ops, Rule, Solvers
 
 POLICIES = ("off", "warn", "raise", "nan", "record")
@@ -313,7 +313,8 @@ class FiniteReport(Report):
         return whole - whole != 0  # NaN if it is not finite; one that overflows is looked into
 
     def ruled_out(self, ops, known, cotangents):
-        return ops.finite(*cotangents)
+        whole = ops.number(ops.xp.sum(*cotangents))
+        return whole is not None and math.isfinite(abs(whole))
 
     def findings(self, xp, known, cotangents):
         (g,) = cotangents
@@ -334,12 +335,20 @@ class ZeroReport(Report):
         return xp.abs(w) <= tolerance(xp, w, w.shape[-1])
 
     @classmethod
-    def vanishes(cls, xp: Any, w: Array) -> Array:
-        """Whether one of the values w (..., n) is zero up to rounding, (...)."""
+    def regular(cls, ops: Any, w: Array) -> bool:
+        """Whether none of the values w (..., n) is known to be zero up to rounding."""
+        values = ops.listed(w)
+        if not values:
+            return ops.rules_out(cls._vanishes, w)
+        sizes = [*map(abs, values)]
+        return min(sizes) > width(ops.xp, w, len(sizes)) * max(sizes)
+
+    @classmethod
+    def _vanishes(cls, xp: Any, w: Array) -> Array:
         return xp.any(cls._near(xp, w), axis=-1)
 
     def needed(self, xp, known, cotangents):
-        return self.vanishes(xp, *known)
+        return self._vanishes(xp, *known)
 
     def findings(self, xp, known, cotangents):
         (w,), (g,) = known, cotangents
@@ -410,7 +419,15 @@ def _phased(xp: Any, *turns: Array) -> Array:
 def phases_fixed(ops: Ops, *turns: Array) -> bool:
     """Whether it is known that no phase matters."""
     present = _complex(ops.xp, turns)
-    return not present or ops.rules_out(_phased, *present)
+    if not present:
+        return True
+    lists = [x for x in map(ops.listed, present) if x is not None]
+    if len(lists) < len(present):
+        return ops.rules_out(_phased, *present)
+    own = lists[0] if len(lists) == 1 else [sum(x) for x in zip(*lists, strict=True)]
+    size = max([abs(x.real) for x in own], default=0.0)
+    phase = max([abs(x.imag) for x in own], default=0.0)
+    return phase <= rounding(ops.xp, present[0], len(own)) * size
 
 
 def _complex(xp: Any, turns: Arrays) -> list[Array]:

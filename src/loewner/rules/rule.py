@@ -130,8 +130,12 @@ class Ops(Protocol):
         """Whether test(xp, *arrays) is known to hold nowhere; arrays may be None."""
         ...
 
-    def finite(self, x: Array) -> bool:
-        """Whether the sum of x is known to be finite."""
+    def listed(self, x: Array) -> list[Any] | None:
+        """The numbers of a vector, or on the diagonal of a matrix, if they can be had at once."""
+        ...
+
+    def number(self, x: Array) -> Any:
+        """The number x, an array without axes, if it can be had at once; else None."""
         ...
 
     def apart(self, w: Array, size: int, origin: bool = False) -> bool:
