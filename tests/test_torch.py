@@ -1,5 +1,9 @@
 """Every PyTorch transform."""
 
+import subprocess
+import sys
+import textwrap
+
 import pytest
 import torch
 import torch.utils.checkpoint
@@ -248,3 +252,22 @@ def test_nothing_is_recorded_where_no_derivative_is_asked():
         assert lw.svd(a).U.grad_fn is None
     with torch.inference_mode():
         assert not lw.eigh(torch.eye(3)).eigenvalues.requires_grad
+
+
+def test_the_first_call_of_a_process_can_be_compiled_and_pytorch_warns_of_nothing_here():
+    program = """
+        import torch
+        import loewner as lw
+
+        def loss(a):
+            w, v = lw.eigh(a)
+            return (w**2).sum() + (v**2 * a).sum() + lw.svdvals(a).sum()
+
+        a = torch.diag(torch.arange(1.0, 4.0)).requires_grad_()
+        torch.compile(loss, fullgraph=True)(a).backward()
+        print(a.grad.diagonal().tolist())
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "[4.0, 6.0, 8.0]\n", done.stderr
+    assert "loewner" not in done.stderr
