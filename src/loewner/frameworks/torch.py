@@ -317,7 +317,8 @@ def _differentiates(inputs: Arrays) -> bool:
 
 @functools.cache
 def _diagonal(n: int, device: torch.device) -> torch.Tensor:
-    return torch.eye(n, dtype=torch.bool, device=device)
+    with torch.inference_mode(False):  # it is kept for calls that are differentiated
+        return torch.eye(n, dtype=torch.bool, device=device)
 
 
 def _hidden(x: torch.Tensor) -> bool:

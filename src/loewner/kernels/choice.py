@@ -3,6 +3,9 @@
 The numbers are measured crossovers (``loewner bench --group stacks``), on the processors that
 are measured: elsewhere LAPACK, or the framework's own kernel, is taken. A compiled kernel
 would be one more name here.
+
+The drivers of LAPACK are those of the frameworks, heevd and gesdd, which are the faster ones:
+through SciPy heevr took 1.2 times as long at n = 64 to 512, and gesvd 1.6 to 18 times.
 """
 
 from __future__ import annotations
