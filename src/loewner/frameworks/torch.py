@@ -265,7 +265,7 @@ class Torch(Framework):
         if not w.is_cpu or _hidden(w):
             return False  # another device would have to be waited for
         if w.ndim == 1:
-            return apart(w.tolist(), width(self.xp, w, size), origin)
+            return apart(w.tolist(), _width(w.dtype, size), origin)
         return self.rules_out(functools.partial(crowded, size=size, origin=origin), w)
 
     def diagonal(self, w):
@@ -313,6 +313,11 @@ def _differentiates(inputs: Arrays) -> bool:
     if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
         return True
     return not torch.compiler.is_compiling() and _transforms()
+
+
+@functools.cache
+def _width(dtype: torch.dtype, size: int) -> float:
+    return width(torch, torch.empty(0, dtype=dtype), size)
 
 
 @functools.cache
