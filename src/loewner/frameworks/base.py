@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -82,12 +83,11 @@ class Framework(ABC):
 
         The width is that of `pieces.tolerance`; with `origin`, zero follows values that descend.
         """
-        w = self.peek(self.constant(w))
-        if w is None:
-            return False
-        if w.ndim == 1:
-            return apart(w.tolist(), width(QUICK, w, size), origin)
-        return not crowded(QUICK, w, size, origin).any()
+        w = self.constant(w)
+        if w.ndim > 1:
+            return self.rules_out(functools.partial(crowded, size=size, origin=origin), w)
+        values = self.listed(w)
+        return values is not None and apart(values, width(self.xp, w, size), origin)
 
     def diagonal(self, w: Array) -> Array:
         """True on the diagonal of matrices (n, n), for w (..., n) known to be `apart`."""

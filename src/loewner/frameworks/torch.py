@@ -28,7 +28,7 @@ from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from ..kernels import Decomposition
-from ..rules.pieces import crowded, width
+from ..rules.pieces import width
 from ..rules.rule import Array, Arrays, HostRule, Rule
 from .base import Framework
 from .numpy import apart, filled_in_blocks, has_scipy, scipy_eig, scipy_schur, while_loop
@@ -266,7 +266,7 @@ class Torch(Framework):
             return False  # another device would have to be waited for
         if w.ndim == 1:
             return apart(w.tolist(), _width(w.dtype, size), origin)
-        return self.rules_out(functools.partial(crowded, size=size, origin=origin), w)
+        return super().apart(w, size, origin)
 
     def diagonal(self, w):
         return _diagonal(w.shape[-1], w.device)

@@ -162,7 +162,7 @@ def parted(xp: Any, w: Array, origin: bool = False) -> Array:
         return w
     size = xp.abs(w)
     step = float(xp.finfo(w.dtype).eps) ** 0.5 * xp.max(size, axis=-1, keepdims=True)
-    x = xp.concat([w, xp.zeros_like(w[..., :1])], axis=-1) if origin else w
+    x = ended(xp, w) if origin else w
     i = positions(xp, x)
     if origin:
         i = n + 1 - i  # descending: 0 at the origin

@@ -62,7 +62,6 @@ from .reports import (
     turn_error,
     turned,
     value_error,
-    watch,
 )
 from .rule import Array, Arrays, Ops, Rule
 from .sylvester import CoupledSylvester, RightDivision
@@ -254,8 +253,9 @@ class Svd(Rule):
     def _report(self, m: int) -> SvdReport:
         return SvdReport(m, int(self.full))
 
-    def _watch(self, m: int, known: int) -> Watch | None:
-        return watch(self._report(m), self.checks, known)
+    def _watch(self, m: int, known: int) -> Watch:
+        assert self.checks
+        return Watch(self._report(m), self.checks, known)
 
     def _apart(self, ops: Ops, s: Array, m: int) -> bool:
         """Whether no value is known to be in a cluster, and that settles the matter."""
@@ -277,7 +277,7 @@ class Svd(Rule):
         ph = adjoint(xp, p)
         db = _inner(xp, masks, p)
         known = (s,) if null is None else (s, u, null)
-        watch = self._watch(m, len(known))
+        watch = self._watch(m, len(known)) if self.checks else None
         if c is None:
             left, right = ops.solve(CoupledSylvester(tall=False), masks, (b,), (p, ph))
             if watch:
@@ -310,7 +310,7 @@ class Svd(Rule):
         if self.checks and not (apart and gnull is None and phases_fixed(ops, left, right)):
             known = (s,) if null is None else (s, u, null)
             outer = () if c is None else (gu,) if null is None else (gu, gnull)
-            watch = Watch(self._report(m), self.checks, len(known))
+            watch = self._watch(m, len(known))
             gs, left, right, *outer = watch.seen(ops, known, (gs, left, right, *outer))
             gu, gnull = (outer[0] if outer else gu), (outer[1] if len(outer) > 1 else gnull)
         row = None if gs is None else xp.astype(gs, u.dtype)[..., None, :]

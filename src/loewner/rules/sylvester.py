@@ -23,15 +23,15 @@ from .rule import LinearEquation
 
 @dataclasses.dataclass(frozen=True)
 class Sylvester(LinearEquation):
-    """c (Omega B2 - B1 Omega) = X: coefficients (B1, B2), masks (same[, lost]), unknown (Omega,).
+    """f (Omega B2 - B1 Omega) = X: coefficients (B1, B2), masks (same[, lost]), unknown (Omega,).
 
-    Bartels and Stewart's equation (LAPACK trsyl); B1, B2 and X are (..., n, n). The number c
-    saves a pass over X that would divide it.
+    Bartels and Stewart's equation (LAPACK trsyl); B1, B2 and X are (..., n, n). The number f,
+    `factor`, saves a pass over X that would divide it.
 
     Where there is no solution, on `lost`, a part of the mask, Omega is NaN unless X is zero.
     """
 
-    c: float = 1.0
+    factor: float = 1.0
 
     def apply(self, xp, c, x):
         b1, b2 = c
@@ -56,7 +56,7 @@ class Sylvester(LinearEquation):
         return (self._divided(xp, b1, b2, masks, rhs[0]),)
 
     def _times(self, x):
-        return x if self.c == 1 else self.c * x
+        return x if self.factor == 1 else self.factor * x
 
     def _diagonals(self, xp, c):
         b1, b2 = c
