@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import loewner as lw
-from loewner.kernels import choose
+from loewner.kernels import choice, choose, compiled
 
 PRECISIONS = ["float32", "float64", "complex64", "complex128"]
 COUNT = 300
@@ -83,37 +83,41 @@ def judged(a, by_jacobi, by_lapack):
         assert mine <= max(2 * lapack, eps)
 
 
-@pytest.mark.parametrize("dtype", PRECISIONS)
+KERNELS = [("jacobi", dtype) for dtype in PRECISIONS]
+KERNELS += [("compiled", dtype) for dtype in PRECISIONS[:2]]
+
+
+@pytest.mark.parametrize(("kernel", "dtype"), KERNELS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_eigh_by_jacobi_is_as_accurate_as_lapack(kind, dtype):
+def test_eigh_by_our_kernels_is_as_accurate_as_lapack(kind, kernel, dtype):
     for n in (2, 3, 4, 6):
         a = stack(kind, dtype, n, n, hermitian=True)
         found = []
-        for method in ("jacobi", "lapack"):
+        for method in (kernel, "lapack"):
             w, v = (x.numpy() for x in lw.eigh(torch.asarray(a), method=method))
             found.append((v, w, v.conj().swapaxes(-1, -2)))
         judged(a, *found)
         w = found[0][1]
         assert (np.diff(w, axis=-1) >= 0).all()
-        values = lw.eigvalsh(torch.asarray(a), method="jacobi").numpy()
+        values = lw.eigvalsh(torch.asarray(a), method=kernel).numpy()
         size = np.abs(w).max(axis=-1, keepdims=True)
         assert (np.abs(values - w) <= 4 * np.finfo(dtype).eps * size).all()
 
 
-@pytest.mark.parametrize("dtype", PRECISIONS)
+@pytest.mark.parametrize(("kernel", "dtype"), KERNELS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_svd_by_jacobi_is_as_accurate_as_lapack(kind, dtype):
+def test_svd_by_our_kernels_is_as_accurate_as_lapack(kind, kernel, dtype):
     for m, n, full in ((2, 2, False), (3, 3, False), (4, 4, False), (5, 3, True), (3, 6, False)):
         a = stack(kind, dtype, m, n, hermitian=False)
         found = [
             [x.numpy() for x in lw.svd(torch.asarray(a), full_matrices=full, method=method)]
-            for method in ("jacobi", "lapack")
+            for method in (kernel, "lapack")
         ]
         assert [x.shape for x in found[0]] == [x.shape for x in found[1]]
         judged(a, *found)
         s = found[0][1]
         assert (np.diff(s, axis=-1) <= 0).all()
-        values = lw.svdvals(torch.asarray(a), method="jacobi").numpy()
+        values = lw.svdvals(torch.asarray(a), method=kernel).numpy()
         assert (np.abs(values - s) <= 8 * np.finfo(dtype).eps * s[:, :1]).all()
 
 
@@ -135,16 +139,20 @@ def test_kernels_that_xla_rewrites_are_as_accurate_as_lapack(n, dtype):
             assert (order >= 0).all() if function is lw.eigh else (order <= 0).all()
 
 
+METHODS = [(fw, "jacobi") for fw in bench.FRAMEWORKS]
+METHODS += [(fw, "compiled") for fw in bench.FRAMEWORKS if fw.name != "jax"]
+
+
 @pytest.mark.parametrize("function", [lw.eigh, lw.svd, lw.eigvalsh, lw.svdvals])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("fw", bench.FRAMEWORKS, ids=lambda fw: fw.name)
-def test_what_is_not_finite_stays_in_its_matrix(fw, bad, function):
+@pytest.mark.parametrize(("fw", "method"), METHODS, ids=lambda x: getattr(x, "name", x))
+def test_what_is_not_finite_stays_in_its_matrix(fw, method, bad, function):
     a = stack("random", "float64", 3, 3, hermitian=True)[:5].copy()
     clean = a.copy()
     a[2, 0, 0] = bad
 
     def factors(a):
-        found = function(fw.array(a), method="jacobi")
+        found = function(fw.array(a), method=method)
         return [np.asarray(x) for x in (found if isinstance(found, tuple) else (found,))]
 
     for x, y in zip(factors(a), factors(clean), strict=True):
@@ -160,10 +168,12 @@ def loss(fw, a, method):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
-@pytest.mark.parametrize("fw", bench.FRAMEWORKS, ids=lambda fw: fw.name)
-def test_gradients_do_not_depend_on_the_method(fw, dtype):
+@pytest.mark.parametrize(("fw", "method"), METHODS, ids=lambda x: getattr(x, "name", x))
+def test_gradients_do_not_depend_on_the_method(fw, method, dtype):
+    if method == "compiled" and dtype == "complex128":
+        pytest.skip("the compiled kernel is for real matrices")
     a = stack("random", dtype, 3, 3, hermitian=True)[:4]
-    losses = (functools.partial(loss, fw, method=method) for method in ("jacobi", "lapack"))
+    losses = (functools.partial(loss, fw, method=method) for method in (method, "lapack"))
     found = [fw.grad(f, (a,))[0] for f in losses]
     np.testing.assert_allclose(*found, rtol=1e-10, atol=1e-10 * np.abs(found[1]).max())
 
@@ -176,7 +186,7 @@ def test_array_api_libraries_have_the_kernel():
     np.testing.assert_allclose((u * s[:, None]) @ vh, a, atol=1e-14)
 
 
-@pytest.mark.parametrize("method", ["auto", "jacobi"])
+@pytest.mark.parametrize("method", ["auto", "jacobi", "compiled"])
 @pytest.mark.parametrize(
     "shape", [(0, 3, 3), (2, 0, 0), (2, 1, 1), (2, 0, 3, 3), (2, 0, 3), (3, 3)]
 )
@@ -192,16 +202,57 @@ def test_stacks_and_matrices_may_be_empty_or_single(shape, method):
         np.testing.assert_allclose((v * w[..., None, :]) @ v.swapaxes(-1, -2), a, atol=1e-14)
 
 
-def test_a_large_stack_of_small_matrices_is_not_left_to_lapack():
+@pytest.mark.parametrize("installed", [False, True])
+def test_a_large_stack_of_small_matrices_is_not_left_to_lapack(monkeypatch, installed):
+    monkeypatch.setattr(choice, "has_numba", lambda: installed)
     for framework in ("JAX", "PyTorch", "NumPy"):
+        ours = "compiled" if installed and framework != "JAX" else "jacobi"
         for operation in ("eigh", "svd"):
             stack = choose(operation, (3, 3), "float64", 10**5, "cpu", framework)
             single = choose(operation, (3, 3), "float64", 1, "cpu", framework)
             large = choose(operation, (64, 64), "float64", 10**5, "cpu", framework)
-            assert (stack.method, single.method, large.method) == ("jacobi", "lapack", "lapack")
+            assert (stack.method, single.method, large.method) == (ours, "lapack", "lapack")
     assert choose("eigh", (3, 3), "float64", 10**5, "tpu", "JAX").method == "lapack"
     assert choose("eigh", (3, 3), "float64", 10**5, "cpu", "JAX", "lapack").method == "lapack"
     assert choose("eigh", (64, 64), "float64", 1, "tpu", "JAX", "jacobi").method == "jacobi"
+
+
+def test_a_compiled_kernel_is_refused_where_there_is_none(monkeypatch):
+    a = stack("random", "complex128", 3, 3, hermitian=True)
+    for refused in (a, jnp.asarray(a.real), array_api_strict.asarray(a.real)):
+        for function in (lw.eigh, lw.eigvalsh, lw.svd, lw.svdvals):
+            with pytest.raises(ValueError, match="method='compiled' is for real matrices in"):
+                function(refused, method="compiled")
+    monkeypatch.setitem(sys.modules, "numba", None)
+    with pytest.raises(ImportError, match="method='compiled' needs numba: pip install numba"):
+        lw.eigh(a.real, method="compiled")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_threads_share_out_a_stack_without_a_trace(dtype):
+    for shape in ((1003, 3, 3), (1003, 6, 4), (1003, 4, 6), (30, 16, 16)):
+        a = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+        whole = compiled.svd(a, False, True, 1)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(compiled, "_LEAST_PER_THREAD", 1.0)
+            parts = compiled.svd(a, False, True, 3)
+        for x, y in zip(parts, whole, strict=True):
+            assert (x == y).all()
+
+
+def test_torch_func_meets_the_compiled_kernel():
+    a = torch.asarray(stack("random", "float64", 3, 3, hermitian=True))
+
+    def single(a, method):
+        w, v = lw.eigh(a, method=method)
+        return w[0] + (v @ (w[:, None] ** 2 * v.mT))[0, 0]
+
+    for transform in (torch.func.grad, torch.func.jacfwd, torch.func.hessian):
+        ours, theirs = (
+            torch.func.vmap(transform(functools.partial(single, method=method)))(a)
+            for method in ("compiled", "lapack")
+        )
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10 * float(theirs.abs().max()))
 
 
 def test_a_method_that_is_not_known_is_refused():
@@ -280,9 +331,9 @@ def test_a_stack_that_is_sharded_stays_where_it_is():
 def test_a_stack_that_the_cores_share_out_is_the_frameworks_own_result(operation):
     a = torch.asarray(_random(np.random.default_rng(0), "float64", 5, 820, 16, 16))
     a = a + a.mT
-    assert choose(operation, (16, 16), "float64", 4100, "cpu", "PyTorch").shared
+    assert choose(operation, (16, 16), "float64", 4100, "cpu", "PyTorch", "lapack").shared
     theirs = getattr(torch.linalg, operation)(a)
-    ours = getattr(lw, operation)(a)
+    ours = getattr(lw, operation)(a, method="lapack")
     for x, y in zip(*((r,) if torch.is_tensor(r) else r for r in (ours, theirs)), strict=True):
         assert torch.equal(x, y)
 
@@ -290,16 +341,18 @@ def test_a_stack_that_the_cores_share_out_is_the_frameworks_own_result(operation
 def test_a_stack_that_the_cores_share_out_is_differentiated_and_reported_as_ever():
     a = torch.asarray(_random(np.random.default_rng(0), "float64", 4100, 16, 16))
     a = (a + a.mT).requires_grad_()
-    values = lw.eigvalsh(a)
+    values = lw.eigvalsh(a, method="lapack")
     assert values.requires_grad
     (g,) = torch.autograd.grad((values**2).sum(), a)
     torch.testing.assert_close(g, 2 * a)
-    per_matrix = torch.vmap(torch.func.grad(lambda a: (lw.eigvalsh(a) ** 2).sum()))(a.detach())
+    per_matrix = torch.vmap(
+        torch.func.grad(lambda a: (lw.eigvalsh(a, method="lapack") ** 2).sum())
+    )(a.detach())
     torch.testing.assert_close(per_matrix, 2 * a.detach())
     bad = a.detach().clone()
     bad[400, 0, 0] = torch.nan
     with pytest.raises(RuntimeError, match="Batch element 400"):
-        lw.eigh(bad)
+        lw.eigh(bad, method="lapack")
 
 
 def test_sharing_out_a_stack_leaves_the_number_of_threads_as_it_is():
@@ -307,7 +360,7 @@ def test_sharing_out_a_stack_leaves_the_number_of_threads_as_it_is():
     a = torch.asarray(_random(np.random.default_rng(0), "float64", 4100, 16, 16))
     for x in (a + a.mT, torch.full_like(a, torch.nan)):
         with contextlib.suppress(RuntimeError):
-            lw.eigh(x)
+            lw.eigh(x, method="lapack")
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(torch.get_num_threads).result() == before
         assert torch.get_num_threads() == before

@@ -40,10 +40,11 @@ def eigh(
         loss that depends on no phase or basis, ``V f(w) V^H`` included, then has the right
         first derivative to about 1e-8 in double precision (3e-4 in single), at the price of
         as much in the eigenvalues. For code that cannot be rewritten with `funm`.
-    method : {"auto", "lapack", "jacobi"}, default "auto"
-        By which algorithm: the framework's own solver, or Jacobi's method, which works on all
-        matrices of a stack at once. By default the one that is measured to be faster: Jacobi's
-        for large stacks of small matrices.
+    method : {"auto", "lapack", "jacobi", "compiled"}, default "auto"
+        By which algorithm: the framework's own solver, or Jacobi's method, in array operations
+        on all matrices of a stack at once, or compiled by Numba (real matrices in NumPy,
+        PyTorch and autograd on the CPU). By default the one that is measured to be faster:
+        Jacobi's for stacks of small matrices, compiled if Numba is installed.
     checks : {"off", "warn", "raise", "nan"}, optional
         What happens when a derivative is not determined, as in `set_checks`.
 

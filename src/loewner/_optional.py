@@ -1,4 +1,4 @@
-"""Packages that only a command needs."""
+"""Packages that are asked for where they are needed."""
 
 from __future__ import annotations
 

@@ -45,6 +45,9 @@ class StandardSolvers:
     def on_all_cores(self, kernel: Any, a: Array) -> Arrays:
         return kernel(a)
 
+    def on_host(self, kernel: Any, a: Array) -> Arrays:
+        return kernel(a, _cores())
+
     def eigh(self, a: Array, lower: bool) -> tuple[Array, Array]:
         w, v = self.xp.linalg.eigh(hermitian_from_triangle(self.xp, a, lower))
         return w, v
@@ -192,6 +195,12 @@ class NumpySolvers(StandardSolvers):
 
     def schur(self, a):
         return scipy_schur(a)
+
+
+@functools.cache
+def _cores() -> int:
+    """How many threads there may be: those of Numba, which users set by NUMBA_NUM_THREADS."""
+    return importlib.import_module("numba").config.NUMBA_NUM_THREADS
 
 
 def filled_in_blocks(kernel: Any, a: Array, block: int, empty: Any) -> Arrays:

@@ -19,6 +19,7 @@ from torch._C._functorch import (
     TransformType,
     _unwrap_for_grad,
     _wrap_for_grad,
+    is_functorch_wrapped_tensor,
     is_legacy_batchedtensor,
     peek_interpreter_stack,
 )
@@ -93,7 +94,14 @@ class TorchSolvers:
         return tuple(_decomposed(a.detach(), *dataclasses.astuple(decomposition)))
 
     def platform(self, a):
-        return a.device.type
+        # a tensor that only stands for others has no values that a kernel could read
+        opaque = not torch.compiler.is_compiling() and (
+            type(a) not in (torch.Tensor, torch.nn.Parameter)
+            or is_functorch_wrapped_tensor(a)
+            or is_legacy_batchedtensor(a)
+            or bool(_get_current_dispatch_mode_stack())
+        )
+        return "unknown" if opaque else a.device.type
 
     def diagonal_matrix(self, w, dtype):
         return torch.diag_embed(w if w.dtype == dtype else w.to(dtype))
@@ -132,6 +140,10 @@ class TorchSolvers:
         finally:
             torch.set_num_threads(threads)
         return kernel(a)
+
+    def on_host(self, kernel, a):
+        found = kernel(a.detach().resolve_conj().numpy(), torch.get_num_threads())
+        return tuple(torch.from_numpy(x) for x in found)
 
     def eigh(self, a, lower):
         w, v = torch.linalg.eigh(a, UPLO="L" if lower else "U")

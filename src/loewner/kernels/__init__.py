@@ -1,4 +1,4 @@
-"""How a decomposition is computed, without derivatives: by LAPACK or by a kernel of our own.
+"""How a decomposition is computed, without derivatives: by LAPACK or by kernels of our own.
 
 A rule asks its solvers for a `Decomposition`, `choose` says which kernel computes it, and the
 framework hands the kernel a stack in blocks.
@@ -10,6 +10,9 @@ import dataclasses
 import functools
 import math
 
+import numpy as np
+
+from .._optional import needed
 from ..rules.rule import Array, Arrays, Solvers
 from . import jacobi
 from .choice import METHODS, Plan, choose
@@ -48,7 +51,9 @@ class Decomposition:
             return self.lapack(solvers, a)
         batch = tuple(a.shape[:-2])
         flat = solvers.xp.reshape(a, (-1, *a.shape[-2:]))
-        if plan.shared:
+        if plan.method == "compiled":
+            found = solvers.on_host(self.compiled, flat)
+        elif plan.shared:
             found = solvers.on_all_cores(functools.partial(self.lapack, solvers), flat)
         else:
             kernel = functools.partial(self.jacobi, solvers)
@@ -71,6 +76,16 @@ class Decomposition:
         if self.operation in ("eigh", "eigvalsh"):
             return jacobi.eigh(solvers, a, self.lower, vectors)
         return jacobi.svd(solvers, a, self.full, vectors)
+
+    def compiled(self, a: np.ndarray, threads: int) -> Arrays:
+        """By Jacobi's method, compiled."""
+        needed("numba", "method='compiled'")
+        from . import compiled  # which takes half a second
+
+        vectors = self.operation in ("eigh", "svd")
+        if self.operation in ("eigh", "eigvalsh"):
+            return compiled.eigh(a, self.lower, vectors, threads)
+        return compiled.svd(a, self.full, vectors, threads)
 
 
 def _plan(operation: str, shape: tuple[int, int], dtype: str, batch: int, *where: str) -> Plan:

@@ -1,8 +1,9 @@
 """Which kernel computes a decomposition: one function of all that matters, in one place.
 
 The numbers are measured crossovers (``loewner bench --group stacks``), on the processors that
-are measured: elsewhere LAPACK, or the framework's own kernel, is taken. A compiled kernel
-would be one more name here.
+are measured: elsewhere LAPACK, or the framework's own kernel, is taken. "jacobi" is the kernel
+of array operations, which XLA compiles; "compiled" the one that Numba compiles, if it is
+installed, for frameworks that evaluate one operation after the other.
 
 The drivers of LAPACK are those of the frameworks, heevd and gesdd, which are the faster ones:
 through SciPy heevr took 1.2 times as long at n = 64 to 512, and gesvd 1.6 to 18 times.
@@ -11,9 +12,11 @@ through SciPy heevr took 1.2 times as long at n = 64 to 512, and gesvd 1.6 to 18
 from __future__ import annotations
 
 import dataclasses
+import functools
+import importlib.util
 import math
 
-METHODS = ("auto", "lapack", "jacobi")
+METHODS = ("auto", "lapack", "jacobi", "compiled")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +54,27 @@ def choose(
         "cpu", or another device.
     framework : str
         The name of the `Solvers`.
-    method : {"auto", "lapack", "jacobi"}
+    method : {"auto", "lapack", "jacobi", "compiled"}
         What the caller asks for; "lapack" stands for the framework's own kernel.
+
+    Raises
+    ------
+    ValueError
+        If "compiled" is asked for where it is not to be had.
     """
     m, n = max(shape), min(shape)
     kind = "svd" if operation.startswith("svd") else "eigh"
+    compiles = platform == "cpu" and "float" in dtype and framework in _COMPILED
+    if method == "compiled" and not compiles:
+        raise ValueError(
+            "method='compiled' is for real matrices in NumPy, PyTorch and autograd on the CPU, "
+            f"not for {dtype} in {framework} on {platform!r}"
+        )
+    if method == "auto" and compiles and n <= 16 and m <= 4 * n:
+        worth = n > 1 and batch >= _LEAST_COMPILED and has_numba()
+        method = "compiled" if worth else "auto"
+    if method == "compiled":
+        return Plan("compiled")
     if method == "auto":
         known = platform == "cpu" and "float" in dtype and m <= 4 * n
         least = _LEAST.get((framework, operation), {}).get(n)
@@ -71,6 +90,18 @@ def choose(
     size = n * n + (m * n if kind == "svd" else n * n // 2)
     return Plan("jacobi", max(256, _ENTRIES.get(framework, 2**17) // size))
 
+
+@functools.cache
+def has_numba() -> bool:
+    return importlib.util.find_spec("numba") is not None
+
+
+_COMPILED = ("NumPy", "PyTorch")
+"""The frameworks whose arrays a compiled kernel reads where they are."""
+
+_LEAST_COMPILED = 64
+"""The least batch at which the compiled kernel wins: one block of it. Its first use takes a
+second, and later processes find it on disk."""
 
 _LEAST = {
     ("JAX", "eigh"): dict.fromkeys((2, 3, 4, 5), 64),

@@ -1,0 +1,420 @@
+"""Jacobi's method for stacks of small real matrices, compiled by Numba.
+
+The methods of `jacobi`, whose formulas, tests of convergence and reasons hold here, with
+loops in place of array operations. A block of `_LANES` matrices lies entry by entry in one
+buffer (rows, lanes) that stays in the first cache; the innermost loops run over the lanes,
+without branches, so that they become vector instructions. That needs orders known to the
+compiler: there is one kernel for each shape and precision, compiled at its first use and
+kept on disk.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numba
+import numpy as np
+
+_LANES = 64
+_SWEEPS = 40
+
+_RANGES = {
+    (64, 2): (2.0**-200, 2.0**200),
+    (64, 4): (2.0**-60, 2.0**60),
+    (32, 2): (2.0**-30, 2.0**30),
+    (32, 4): (2.0**-8, 2.0**8),
+}
+"""By bits and the power that is formed: the sizes of entries of which none is lost."""
+
+_LEAST_PER_THREAD = 1e6
+"""How many turned pairs of numbers are worth a thread, some hundreds of microseconds."""
+
+# contraction alone of what is called fast: a product and a sum are rounded once
+_OPTIONS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+
+
+def eigh(a: np.ndarray, lower: bool, vectors: bool, threads: int) -> tuple[np.ndarray, ...]:
+    """w (b, n) ascending[, V (b, n, n)] of the symmetric matrices in a triangle of a (b, n, n)."""
+    b, n, _ = a.shape
+    w = np.empty((b, n), a.dtype)
+    v = np.empty((b, n, n) if vectors else (0, n, n), a.dtype)
+    kernel = _eigh(n, vectors, a.dtype.name)
+    _shared(kernel, b, n**3, threads, np.ascontiguousarray(a), lower, w, v)
+    return (w, v) if vectors else (w,)
+
+
+def svd(a: np.ndarray, full: bool, vectors: bool, threads: int) -> tuple[np.ndarray, ...]:
+    """[U (b, m, k),] S (b, k) descending[, Vh (b, k, n)] of a (b, m, n); U, Vh square if `full`."""
+    b, m, n = a.shape
+    wide = m < n
+    if wide:
+        a, m, n = a.swapaxes(1, 2), n, m
+    k = m if full else n
+    s = np.empty((b, n), a.dtype)
+    u = np.empty((b, m, k) if vectors else (0, m, k), a.dtype)
+    vh = np.empty((b, n, n) if vectors else (0, n, n), a.dtype)
+    kernel = _svd(m, n, k, vectors, a.dtype.name)
+    _shared(kernel, b, m * n**2, threads, np.ascontiguousarray(a), u, s, vh)
+    if not vectors:
+        return (s,)
+    return (vh.swapaxes(1, 2), s, u.swapaxes(1, 2)) if wide else (u, s, vh)
+
+
+def _shared(kernel: Any, b: int, work: int, threads: int, *arrays: Any) -> None:
+    """kernel(first, last, *arrays) of whole blocks of the stack for each thread."""
+    blocks = -(-b // _LANES)
+    count = max(1, min(threads, blocks, int(b * work / _LEAST_PER_THREAD)))
+    ends = [min(b, blocks * i // count * _LANES) for i in range(count + 1)]
+    if count == 1:
+        kernel(0, b, *arrays)
+        return
+    # threads that are kept would disturb the teams of OpenMP, which those of PyTorch are
+    with ThreadPoolExecutor(count - 1) as pool:
+        others = [pool.submit(kernel, *ends[i : i + 2], *arrays) for i in range(1, count)]
+        kernel(*ends[:2], *arrays)
+        for other in others:
+            other.result()
+
+
+def _built(function: Any, dtype: str, arguments: str) -> Any:
+    """The function compiled for (first, last, *arguments).
+
+    A letter stands for an argument: "a" a stack to read, "m" or "s" a stack of matrices or of
+    vectors to write, "b" a truth value.
+    """
+    number = getattr(numba.types, dtype)
+    kinds = {
+        "a": numba.types.Array(number, 3, "C", readonly=True),
+        "m": number[:, :, ::1],
+        "s": number[:, ::1],
+        "b": numba.types.boolean,
+    }
+    position = numba.types.int64
+    signature = numba.types.void(position, position, *(kinds[x] for x in arguments))
+    try:
+        return numba.njit(signature, cache=True, **_OPTIONS)(function)
+    except RuntimeError:  # there is no folder to write to
+        return numba.njit(signature, **_OPTIONS)(function)
+
+
+@numba.njit(**_OPTIONS)
+def _turn(d, x, noise, one):
+    """c, z and the shift of (1) in `jacobi`."""
+    square = x * x
+    h = math.sqrt(d * d + (square + noise))
+    h = d + math.copysign(h, d)
+    tau = x / h
+    c = one / math.sqrt(tau * tau + one)
+    return c, c * tau, square / h
+
+
+@numba.njit(**_OPTIONS)
+def _rescaled(x, rows, sizes, exponents, low, high):
+    """The first rows of the lanes that leave the range scaled by a power of two, 2^-exponent.
+
+    In two steps, since that power may itself leave the range. Lanes that are not finite
+    become NaN. Whether there are such lanes.
+    """
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    outside = zero
+    for lane in range(_LANES):
+        size = sizes[lane]
+        outside += zero if size == zero or low <= size <= high else one
+    if outside == zero:
+        return False
+    for lane in range(_LANES):
+        size = sizes[lane]
+        exponents[lane] = 0
+        if size - size != zero:
+            for i in range(rows):
+                x[i, lane] = np.nan
+        elif size != zero and not low <= size <= high:
+            exponent = math.frexp(size)[1]
+            half = exponent // 2
+            first, second = math.ldexp(one, -half), math.ldexp(one, half - exponent)
+            for i in range(rows):
+                x[i, lane] = x[i, lane] * first * second
+            sizes[lane] = size * first * second
+            exponents[lane] = exponent
+    return True
+
+
+@numba.njit(**_OPTIONS)
+def _at(i, j):
+    """The row of a_ij in the lower triangle by rows.
+
+    Called inside the loops over lanes: a row that is worked out before them, with others in one
+    assignment, keeps LLVM from making vector instructions.
+    """
+    return i * (i + 1) // 2 + j if i >= j else j * (j + 1) // 2 + i
+
+
+@functools.cache
+def _eigh(n: int, vectors: bool, dtype: str) -> Any:
+    """The kernel of `eigh` for one order."""
+    low, high = _RANGES[np.finfo(dtype).bits, 2]
+    triangle = n * (n + 1) // 2
+    # the rows of the buffer: the lower triangle by rows, the frame by columns, c, z and noise
+    F = triangle
+    C = F + (n * n if vectors else 0)
+    Z, N = C + 1, C + 2
+
+    def kernel(begin, end, a, lower, w, v):
+        zero, one = w.dtype.type(0), w.dtype.type(1)
+        half, quarter = one / w.dtype.type(2), one / w.dtype.type(4)
+        eps, tiny = np.finfo(w.dtype).eps * quarter, np.finfo(w.dtype).tiny
+        x = np.empty((N + 1, _LANES), w.dtype)
+        sizes = np.empty(_LANES, w.dtype)
+        exponents = np.zeros(_LANES, np.int64)
+        for start in range(begin, end, _LANES):
+            count = min(_LANES, end - start)
+            for l in range(_LANES):
+                t = start + min(l, count - 1)
+                size = zero
+                for i in range(n):
+                    for j in range(i + 1):
+                        y = a[t, i, j] if lower else a[t, j, i]
+                        x[_at(i, j), l] = y
+                        # a sum, which NaN and infinity cannot be hidden from
+                        size += abs(y)
+                sizes[l] = size
+            outside = _rescaled(x, triangle, sizes, exponents, low, high)
+            for l in range(_LANES):
+                size = zero
+                for i in range(triangle):
+                    size = max(size, abs(x[i, l]))
+                sizes[l] = eps * size  # the limit of convergence
+                x[N, l] = sizes[l] * sizes[l] + tiny
+            if vectors:
+                for j in range(n):
+                    for i in range(n):
+                        for l in range(_LANES):
+                            x[F + j * n + i, l] = one if i == j else zero
+            for _ in range(_SWEEPS):
+                far = zero
+                for q in range(1, n):
+                    for p in range(q):
+                        for l in range(_LANES):
+                            far += one if abs(x[_at(q, p), l]) > sizes[l] else zero
+                if far == zero:
+                    break
+                for p in range(n - 1):
+                    for q in range(p + 1, n):
+                        for l in range(_LANES):
+                            d = (x[_at(q, q), l] - x[_at(p, p), l]) * half
+                            c, z, shift = _turn(d, x[_at(q, p), l], x[N, l], one)
+                            x[C, l], x[Z, l] = c, z
+                            x[_at(p, p), l] -= shift
+                            x[_at(q, q), l] += shift
+                            x[_at(q, p), l] = zero
+                        for r in range(n):
+                            if r != p and r != q:
+                                rp = _at(r, p)
+                                rq = _at(r, q)
+                                for l in range(_LANES):
+                                    left, right = x[rp, l], x[rq, l]
+                                    x[rp, l] = x[C, l] * left - x[Z, l] * right
+                                    x[rq, l] = x[Z, l] * left + x[C, l] * right
+                        if vectors:
+                            for i in range(n):
+                                for l in range(_LANES):
+                                    left, right = x[F + p * n + i, l], x[F + q * n + i, l]
+                                    x[F + p * n + i, l] = x[C, l] * left - x[Z, l] * right
+                                    x[F + q * n + i, l] = x[Z, l] * left + x[C, l] * right
+            for last in range(n - 1, 0, -1):
+                for j in range(last):
+                    for l in range(_LANES):
+                        left, right = x[_at(j, j), l], x[_at(j + 1, j + 1), l]
+                        swap = left > right
+                        x[_at(j, j), l] = right if swap else left
+                        x[_at(j + 1, j + 1), l] = left if swap else right
+                        x[C, l] = one if swap else zero
+                    if vectors:
+                        for i in range(n):
+                            for l in range(_LANES):
+                                left, right = x[F + j * n + i, l], x[F + j * n + n + i, l]
+                                swap = x[C, l] != zero
+                                x[F + j * n + i, l] = right if swap else left
+                                x[F + j * n + n + i, l] = left if swap else right
+            for l in range(count):
+                for j in range(n):
+                    w[start + l, j] = x[_at(j, j), l]
+                    if vectors:
+                        for i in range(n):
+                            v[start + l, i, j] = x[F + j * n + i, l]
+            if outside:
+                for l in range(count):
+                    first = exponents[l] // 2
+                    for j in range(n):
+                        y = math.ldexp(one, first) * w[start + l, j]
+                        w[start + l, j] = math.ldexp(one, exponents[l] - first) * y
+
+    return _built(kernel, dtype, "absm")
+
+
+@functools.cache
+def _svd(m: int, n: int, k: int, vectors: bool, dtype: str) -> Any:
+    """The kernel of `svd` for one shape, m >= n, with k columns of U."""
+    low, high = _RANGES[np.finfo(dtype).bits, 4]
+    # the rows of the buffer: G and the frame by columns, the squares of the columns, c and z
+    F = m * n
+    S = F + (n * n if vectors else 0)
+    C, Z = S + n, S + n + 1
+
+    def kernel(begin, end, a, u, s, vh):
+        zero, one = s.dtype.type(0), s.dtype.type(1)
+        half = one / s.dtype.type(2)
+        eps, tiny = np.finfo(s.dtype).eps, np.finfo(s.dtype).tiny
+        bound = s.dtype.type((m + 2) ** 2) * eps * eps
+        x = np.empty((Z + 1, _LANES), s.dtype)
+        sizes = np.empty(_LANES, s.dtype)
+        exponents = np.zeros(_LANES, np.int64)
+        for start in range(begin, end, _LANES):
+            count = min(_LANES, end - start)
+            for l in range(_LANES):
+                t = start + min(l, count - 1)
+                size = zero
+                for i in range(m):
+                    for j in range(n):
+                        y = a[t, i, j]
+                        x[j * m + i, l] = y
+                        size += abs(y)
+                sizes[l] = size
+            outside = _rescaled(x, m * n, sizes, exponents, low, high)
+            if vectors:
+                for j in range(n):
+                    for i in range(n):
+                        for l in range(_LANES):
+                            x[F + j * n + i, l] = one if i == j else zero
+            for _ in range(_SWEEPS):
+                for j in range(n):
+                    for l in range(_LANES):
+                        x[S + j, l] = zero
+                    for i in range(m):
+                        for l in range(_LANES):
+                            x[S + j, l] += x[j * m + i, l] * x[j * m + i, l]
+                far = zero
+                for p in range(n - 1):
+                    for q in range(p + 1, n):
+                        for l in range(_LANES):
+                            x[C, l] = zero
+                        for i in range(m):
+                            for l in range(_LANES):
+                                x[C, l] += x[p * m + i, l] * x[q * m + i, l]
+                        for l in range(_LANES):
+                            noise = bound * x[S + p, l] * x[S + q, l] + tiny
+                            far += one if x[C, l] * x[C, l] > noise else zero
+                if far == zero:
+                    break
+                for p in range(n - 1):
+                    for q in range(p + 1, n):
+                        for l in range(_LANES):
+                            x[C, l] = zero
+                        for i in range(m):
+                            for l in range(_LANES):
+                                x[C, l] += x[p * m + i, l] * x[q * m + i, l]
+                        for l in range(_LANES):
+                            noise = bound * x[S + p, l] * x[S + q, l] + tiny
+                            d = (x[S + q, l] - x[S + p, l]) * half
+                            c, z, shift = _turn(d, x[C, l], noise, one)
+                            x[C, l], x[Z, l] = c, z
+                            x[S + p, l], x[S + q, l] = x[S + p, l] - shift, x[S + q, l] + shift
+                        for i in range(m):
+                            for l in range(_LANES):
+                                left, right = x[p * m + i, l], x[q * m + i, l]
+                                x[p * m + i, l] = x[C, l] * left - x[Z, l] * right
+                                x[q * m + i, l] = x[Z, l] * left + x[C, l] * right
+                        if vectors:
+                            for i in range(n):
+                                for l in range(_LANES):
+                                    left, right = x[F + p * n + i, l], x[F + q * n + i, l]
+                                    x[F + p * n + i, l] = x[C, l] * left - x[Z, l] * right
+                                    x[F + q * n + i, l] = x[Z, l] * left + x[C, l] * right
+            for j in range(n):
+                for l in range(_LANES):
+                    x[S + j, l] = math.sqrt(x[S + j, l])
+            for last in range(n - 1, 0, -1):
+                for j in range(last):
+                    for l in range(_LANES):
+                        left, right = x[S + j, l], x[S + j + 1, l]
+                        swap = left < right
+                        x[S + j, l] = right if swap else left
+                        x[S + j + 1, l] = left if swap else right
+                        x[C, l] = one if swap else zero
+                    if vectors:
+                        for i in range(m):
+                            for l in range(_LANES):
+                                left, right = x[j * m + i, l], x[j * m + m + i, l]
+                                swap = x[C, l] != zero
+                                x[j * m + i, l] = right if swap else left
+                                x[j * m + m + i, l] = left if swap else right
+                        for i in range(n):
+                            for l in range(_LANES):
+                                left, right = x[F + j * n + i, l], x[F + j * n + n + i, l]
+                                swap = x[C, l] != zero
+                                x[F + j * n + i, l] = right if swap else left
+                                x[F + j * n + n + i, l] = left if swap else right
+            for l in range(count):
+                for j in range(n):
+                    s[start + l, j] = x[S + j, l]
+                if vectors:
+                    whole = k == n
+                    for j in range(n):
+                        long = not x[S + j, l] <= eps * x[S, l]
+                        whole = whole and long
+                        inverse = one / x[S + j, l] if long else zero
+                        for i in range(m):
+                            u[start + l, i, j] = x[j * m + i, l] * inverse
+                        for i in range(n):
+                            vh[start + l, j, i] = x[F + j * n + i, l]
+                    if not whole:
+                        _complete(u[start + l], s[start + l], eps)
+            if outside:
+                for l in range(count):
+                    first = exponents[l] // 2
+                    for j in range(n):
+                        y = math.ldexp(one, first) * s[start + l, j]
+                        s[start + l, j] = math.ldexp(one, exponents[l] - first) * y
+
+    return _built(kernel, dtype, "amsm")
+
+
+@numba.njit(**_OPTIONS)
+def _complete(u, s, eps):
+    """The columns of u whose singular values say nothing, made orthonormal to those before them.
+
+    From the axis that is farthest from their span, by Gram and Schmidt's method, twice over.
+    """
+    zero, one = u.dtype.type(0), u.dtype.type(1)
+    m, k = u.shape
+    for j in range(k):
+        if j < len(s) and not s[j] <= eps * s[0]:
+            continue
+        axis, least = 0, one + one
+        for i in range(m):
+            inside = zero
+            for q in range(j):
+                inside += u[i, q] * u[i, q]
+            if inside < least:
+                axis, least = i, inside
+        for i in range(m):
+            u[i, j] = one if i == axis else zero
+        for _ in range(2):
+            for q in range(j):
+                inner = zero
+                for i in range(m):
+                    inner += u[i, q] * u[i, j]
+                for i in range(m):
+                    u[i, j] -= inner * u[i, q]
+        length = zero
+        for i in range(m):
+            length += u[i, j] * u[i, j]
+        length = math.sqrt(length)
+        for i in range(m):
+            u[i, j] /= length
+        if s[0] - s[0] != zero:
+            for i in range(m):
+                u[i, j] = s[0]  # of what is not a number
