@@ -16,6 +16,7 @@ import pytest
 import torch
 
 import loewner as lw
+from loewner.frameworks import foreign
 from loewner.kernels import choice, choose, compiled
 
 PRECISIONS = ["float32", "float64", "complex64", "complex128"]
@@ -140,7 +141,7 @@ def test_kernels_that_xla_rewrites_are_as_accurate_as_lapack(n, dtype):
 
 
 METHODS = [(fw, "jacobi") for fw in bench.FRAMEWORKS]
-METHODS += [(fw, "compiled") for fw in bench.FRAMEWORKS if fw.name != "jax"]
+METHODS += [(fw, "compiled") for fw in bench.FRAMEWORKS]
 
 
 @pytest.mark.parametrize("function", [lw.eigh, lw.svd, lw.eigvalsh, lw.svdvals])
@@ -205,27 +206,29 @@ def test_stacks_and_matrices_may_be_empty_or_single(shape, method):
 @pytest.mark.parametrize("installed", [False, True])
 def test_a_large_stack_of_small_matrices_is_not_left_to_lapack(monkeypatch, installed):
     monkeypatch.setattr(choice, "has_numba", lambda: installed)
+    assert choose("eigh", (3, 3), "float64", 10**5, "cpu", "JAX", False).method == "jacobi"
     for framework in ("JAX", "PyTorch", "NumPy"):
-        ours = "compiled" if installed and framework != "JAX" else "jacobi"
+        ours = "compiled" if installed else "jacobi"
         for operation in ("eigh", "svd"):
-            stack = choose(operation, (3, 3), "float64", 10**5, "cpu", framework)
-            single = choose(operation, (3, 3), "float64", 1, "cpu", framework)
-            large = choose(operation, (64, 64), "float64", 10**5, "cpu", framework)
+            stack = choose(operation, (3, 3), "float64", 10**5, "cpu", framework, True)
+            single = choose(operation, (3, 3), "float64", 1, "cpu", framework, True)
+            large = choose(operation, (64, 64), "float64", 10**5, "cpu", framework, True)
             assert (stack.method, single.method, large.method) == (ours, "lapack", "lapack")
-    assert choose("eigh", (3, 3), "float64", 10**5, "tpu", "JAX").method == "lapack"
-    assert choose("eigh", (3, 3), "float64", 10**5, "cpu", "JAX", "lapack").method == "lapack"
-    assert choose("eigh", (64, 64), "float64", 1, "tpu", "JAX", "jacobi").method == "jacobi"
+    assert choose("eigh", (3, 3), "float64", 10**5, "tpu", "JAX", True).method == "lapack"
+    assert choose("eigh", (3, 3), "float64", 10**5, "cpu", "JAX", True, "lapack").method == "lapack"
+    assert choose("eigh", (64, 64), "float64", 1, "tpu", "JAX", True, "jacobi").method == "jacobi"
 
 
 def test_a_compiled_kernel_is_refused_where_there_is_none(monkeypatch):
     a = stack("random", "complex128", 3, 3, hermitian=True)
-    for refused in (a, jnp.asarray(a.real), array_api_strict.asarray(a.real)):
+    real = stack("random", "float64", 3, 3, hermitian=True)
+    for refused in (a, jnp.asarray(a), array_api_strict.asarray(real)):
         for function in (lw.eigh, lw.eigvalsh, lw.svd, lw.svdvals):
-            with pytest.raises(ValueError, match="method='compiled' is for real matrices in"):
+            with pytest.raises(ValueError, match="method='compiled' is for real matrices"):
                 function(refused, method="compiled")
     monkeypatch.setitem(sys.modules, "numba", None)
     with pytest.raises(ImportError, match="method='compiled' needs numba: pip install numba"):
-        lw.eigh(a.real, method="compiled")
+        lw.eigh(real, method="compiled")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -238,6 +241,23 @@ def test_threads_share_out_a_stack_without_a_trace(dtype):
             parts = compiled.svd(a, False, True, 3)
         for x, y in zip(parts, whole, strict=True):
             assert (x == y).all()
+
+
+def test_a_program_that_jax_exports_has_no_foreign_functions():
+    a = jnp.asarray(stack("random", "float64", 3, 3, hermitian=True))
+    function = jax.jit(lw.eigvalsh)
+    assert "loewner_eigvalsh" in function.lower(a).as_text()
+    exported = jax.export.export(function)(a)
+    assert "loewner_eigvalsh" not in exported.mlir_module()
+    np.testing.assert_allclose(exported.call(a), function(a), atol=1e-14)
+
+
+def test_another_version_of_the_interface_of_xla_is_left_alone(monkeypatch):
+    a = jnp.asarray(stack("random", "float64", 3, 3, hermitian=True))
+    monkeypatch.setattr(foreign, "known", lambda: False)
+    assert "loewner_svd" not in jax.jit(lw.svd).lower(a).as_text()
+    with pytest.raises(ValueError, match="JAX on one device"):
+        jax.jit(lambda a: lw.svd(a, method="compiled")).lower(a)
 
 
 def test_torch_func_meets_the_compiled_kernel():
@@ -309,9 +329,9 @@ def test_a_stack_that_is_sharded_stays_where_it_is():
         mesh = Mesh(np.array(jax.devices()), ("x",))
         a = np.random.default_rng(0).standard_normal((4000, 3, 3))
         a = jax.device_put(a + a.swapaxes(1, 2), NamedSharding(mesh, P("x")))
-        function = jax.jit(lambda a: lw.eigh(a, method="jacobi"))
+        function = jax.jit(lw.eigh)
         text = function.lower(a).compile().as_text()
-        assert "all-gather" not in text and "lapack" not in text, text
+        assert not any(x in text for x in ("all-gather", "lapack", "loewner_eigh")), text
         w, v = function(a)
         assert len(v.addressable_shards) == 4 and v.addressable_shards[0].data.shape[0] == 1000
         assert abs((v * w[:, None]) @ v.swapaxes(1, 2) - a).max() < 1e-14
@@ -331,7 +351,7 @@ def test_a_stack_that_is_sharded_stays_where_it_is():
 def test_a_stack_that_the_cores_share_out_is_the_frameworks_own_result(operation):
     a = torch.asarray(_random(np.random.default_rng(0), "float64", 5, 820, 16, 16))
     a = a + a.mT
-    assert choose(operation, (16, 16), "float64", 4100, "cpu", "PyTorch", "lapack").shared
+    assert choose(operation, (16, 16), "float64", 4100, "cpu", "PyTorch", True, "lapack").shared
     theirs = getattr(torch.linalg, operation)(a)
     ours = getattr(lw, operation)(a, method="lapack")
     for x, y in zip(*((r,) if torch.is_tensor(r) else r for r in (ours, theirs)), strict=True):

@@ -42,9 +42,9 @@ def eigh(
         as much in the eigenvalues. For code that cannot be rewritten with `funm`.
     method : {"auto", "lapack", "jacobi", "compiled"}, default "auto"
         By which algorithm: the framework's own solver, or Jacobi's method, in array operations
-        on all matrices of a stack at once, or compiled by Numba (real matrices in NumPy,
-        PyTorch and autograd on the CPU). By default the one that is measured to be faster:
-        Jacobi's for stacks of small matrices, compiled if Numba is installed.
+        on all matrices of a stack at once, or compiled by Numba (real matrices on the CPU; in
+        JAX, on one device). By default the one that is measured to be faster: Jacobi's for
+        stacks of small matrices, compiled if Numba is installed.
     checks : {"off", "warn", "raise", "nan"}, optional
         What happens when a derivative is not determined, as in `set_checks`.
 

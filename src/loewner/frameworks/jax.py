@@ -22,6 +22,7 @@ from jax.interpreters import ad, batching, mlir
 
 from ..rules.pieces import diagonal_matrix
 from ..rules.rule import Array, Arrays, HostRule, Rule, Solvers
+from . import foreign
 from .base import Framework
 
 
@@ -30,6 +31,13 @@ class JaxSolvers:
 
     name = "JAX"
     xp = jnp
+
+    @property
+    def compiles(self):
+        return foreign.known()
+
+    def compiled(self, decomposition, a):
+        return tuple(foreign.decomposed(decomposition, a))
 
     def decompose(self, decomposition, a):
         return tuple(_decompose_p.bind(a, decomposition=decomposition))
@@ -111,7 +119,15 @@ class JaxSolvers:
         return returned + jax.pure_callback(told, shape, nothing, *arrays)
 
 
-class _WholeStacks(JaxSolvers):
+class _ArrayOperations(JaxSolvers):
+    """For programs that are run elsewhere: no foreign functions."""
+
+    @property
+    def compiles(self):
+        return False
+
+
+class _WholeStacks(_ArrayOperations):
     """For stacks that are sharded: blocks would gather them on every device."""
 
     def in_blocks(self, kernel, a, block):
@@ -144,8 +160,12 @@ def _in_blocks(kernel, block, *stacks):
 
 
 def _solvers_for(ctx: Any) -> Solvers:
-    sharded = getattr(ctx.module_context.axis_context, "num_devices", 1) > 1
-    return _WholeStacks() if sharded else FRAMEWORK.solvers
+    module = ctx.module_context
+    if getattr(module.axis_context, "num_devices", 1) > 1:
+        return _WholeStacks()
+    if module.lowering_parameters.for_export or tuple(module.platforms) != ("cpu",):
+        return _ArrayOperations()
+    return FRAMEWORK.solvers
 
 
 class Jax(Framework):

@@ -21,6 +21,7 @@ class StandardSolvers:
     """`linalg` of an array API namespace."""
 
     name = "array API"
+    compiles = False
 
     def __init__(self, xp: Any):
         self.xp = xp
@@ -45,8 +46,8 @@ class StandardSolvers:
     def on_all_cores(self, kernel: Any, a: Array) -> Arrays:
         return kernel(a)
 
-    def on_host(self, kernel: Any, a: Array) -> Arrays:
-        return kernel(a, _cores())
+    def compiled(self, decomposition: Decomposition, a: Array) -> Arrays:
+        return decomposition.compiled(np.asarray(a), _cores())
 
     def eigh(self, a: Array, lower: bool) -> tuple[Array, Array]:
         w, v = self.xp.linalg.eigh(hermitian_from_triangle(self.xp, a, lower))
@@ -141,6 +142,7 @@ class NumpySolvers(StandardSolvers):
     """`numpy.linalg`, with left eigenvectors and triangular solves from SciPy if installed."""
 
     name = "NumPy"
+    compiles = True
 
     def in_blocks(self, kernel, a, block):
         # as numpy.linalg does, single precision is computed in double

@@ -84,6 +84,7 @@ class TorchSolvers:
     """`torch.linalg`, with left eigenvectors from SciPy on the CPU if it is installed."""
 
     name = "PyTorch"
+    compiles = True
     xp = _Namespace()
 
     def decompose(self, decomposition, a):
@@ -141,8 +142,8 @@ class TorchSolvers:
             torch.set_num_threads(threads)
         return kernel(a)
 
-    def on_host(self, kernel, a):
-        found = kernel(a.detach().resolve_conj().numpy(), torch.get_num_threads())
+    def compiled(self, decomposition, a):
+        found = decomposition.compiled(a.detach().numpy(), torch.get_num_threads())
         return tuple(torch.from_numpy(x) for x in found)
 
     def eigh(self, a, lower):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,8 @@ class Decomposition:
             return Plan("lapack")
         find = _remembered if remembered else _plan
         where, dtype = solvers.platform(a), str(a.dtype)
-        return find(self.operation, (m, n), dtype, count, where, solvers.name, self.method)
+        framework = solvers.name, solvers.compiles
+        return find(self.operation, (m, n), dtype, count, where, *framework, self.method)
 
     def evaluate(self, solvers: Solvers, a: Array) -> Arrays:
         """The factors; a kernel of our own is handed one block of the stack at a time."""
@@ -52,7 +54,7 @@ class Decomposition:
         batch = tuple(a.shape[:-2])
         flat = solvers.xp.reshape(a, (-1, *a.shape[-2:]))
         if plan.method == "compiled":
-            found = solvers.on_host(self.compiled, flat)
+            found = solvers.compiled(self, flat)
         elif plan.shared:
             found = solvers.on_all_cores(functools.partial(self.lapack, solvers), flat)
         else:
@@ -78,9 +80,9 @@ class Decomposition:
         return jacobi.svd(solvers, a, self.full, vectors)
 
     def compiled(self, a: np.ndarray, threads: int) -> Arrays:
-        """By Jacobi's method, compiled."""
+        """By Jacobi's method, compiled, of real matrices (b, m, n)."""
         needed("numba", "method='compiled'")
-        from . import compiled  # which takes half a second
+        from . import compiled  # half a second, for Numba
 
         vectors = self.operation in ("eigh", "svd")
         if self.operation in ("eigh", "eigvalsh"):
@@ -88,7 +90,7 @@ class Decomposition:
         return compiled.svd(a, self.full, vectors, threads)
 
 
-def _plan(operation: str, shape: tuple[int, int], dtype: str, batch: int, *where: str) -> Plan:
+def _plan(operation: str, shape: tuple[int, int], dtype: str, batch: int, *where: Any) -> Plan:
     return choose(operation, shape, dtype.split(".")[-1], batch, *where)
 
 

@@ -3,7 +3,7 @@
 The numbers are measured crossovers (``loewner bench --group stacks``), on the processors that
 are measured: elsewhere LAPACK, or the framework's own kernel, is taken. "jacobi" is the kernel
 of array operations, which XLA compiles; "compiled" the one that Numba compiles, if it is
-installed, for frameworks that evaluate one operation after the other.
+installed.
 
 The drivers of LAPACK are those of the frameworks, heevd and gesdd, which are the faster ones:
 through SciPy heevr took 1.2 times as long at n = 64 to 512, and gesvd 1.6 to 18 times.
@@ -37,6 +37,7 @@ def choose(
     batch: int,
     platform: str,
     framework: str,
+    compiles: bool,
     method: str = "auto",
 ) -> Plan:
     """The kernel for a stack of matrices.
@@ -54,6 +55,8 @@ def choose(
         "cpu", or another device.
     framework : str
         The name of the `Solvers`.
+    compiles : bool
+        Whether a compiled kernel can work on its arrays.
     method : {"auto", "lapack", "jacobi", "compiled"}
         What the caller asks for; "lapack" stands for the framework's own kernel.
 
@@ -64,11 +67,11 @@ def choose(
     """
     m, n = max(shape), min(shape)
     kind = "svd" if operation.startswith("svd") else "eigh"
-    compiles = platform == "cpu" and "float" in dtype and framework in _COMPILED
+    compiles = compiles and platform == "cpu" and "float" in dtype
     if method == "compiled" and not compiles:
         raise ValueError(
-            "method='compiled' is for real matrices in NumPy, PyTorch and autograd on the CPU, "
-            f"not for {dtype} in {framework} on {platform!r}"
+            "method='compiled' is for real matrices on the CPU, in NumPy, PyTorch, autograd, and "
+            f"JAX on one device, not for {dtype} in {framework} on {platform!r}"
         )
     if method == "auto" and compiles and n <= 16 and m <= 4 * n:
         worth = n > 1 and batch >= _LEAST_COMPILED and has_numba()
@@ -95,9 +98,6 @@ def choose(
 def has_numba() -> bool:
     return importlib.util.find_spec("numba") is not None
 
-
-_COMPILED = ("NumPy", "PyTorch")
-"""The frameworks whose arrays a compiled kernel reads where they are."""
 
 _LEAST_COMPILED = 64
 """The least batch at which the compiled kernel wins: one block of it. Its first use takes a

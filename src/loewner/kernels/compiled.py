@@ -41,7 +41,7 @@ def eigh(a: np.ndarray, lower: bool, vectors: bool, threads: int) -> tuple[np.nd
     b, n, _ = a.shape
     w = np.empty((b, n), a.dtype)
     v = np.empty((b, n, n) if vectors else (0, n, n), a.dtype)
-    kernel = _eigh(n, vectors, a.dtype.name)
+    kernel = eigh_kernel(n, vectors, a.dtype.name)
     _shared(kernel, b, n**3, threads, np.ascontiguousarray(a), lower, w, v)
     return (w, v) if vectors else (w,)
 
@@ -56,7 +56,7 @@ def svd(a: np.ndarray, full: bool, vectors: bool, threads: int) -> tuple[np.ndar
     s = np.empty((b, n), a.dtype)
     u = np.empty((b, m, k) if vectors else (0, m, k), a.dtype)
     vh = np.empty((b, n, n) if vectors else (0, n, n), a.dtype)
-    kernel = _svd(m, n, k, vectors, a.dtype.name)
+    kernel = svd_kernel(m, n, k, vectors, a.dtype.name)
     _shared(kernel, b, m * n**2, threads, np.ascontiguousarray(a), u, s, vh)
     if not vectors:
         return (s,)
@@ -153,7 +153,7 @@ def _at(i, j):
 
 
 @functools.cache
-def _eigh(n: int, vectors: bool, dtype: str) -> Any:
+def eigh_kernel(n: int, vectors: bool, dtype: str) -> Any:
     """The kernel of `eigh` for one order."""
     low, high = _RANGES[np.finfo(dtype).bits, 2]
     triangle = n * (n + 1) // 2
@@ -256,7 +256,7 @@ def _eigh(n: int, vectors: bool, dtype: str) -> Any:
 
 
 @functools.cache
-def _svd(m: int, n: int, k: int, vectors: bool, dtype: str) -> Any:
+def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Any:
     """The kernel of `svd` for one shape, m >= n, with k columns of U."""
     low, high = _RANGES[np.finfo(dtype).bits, 4]
     # the rows of the buffer: G and the frame by columns, the squares of the columns, c and z

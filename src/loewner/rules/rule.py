@@ -53,6 +53,11 @@ class Solvers(Protocol):
     name: str
     xp: Any
 
+    @property
+    def compiles(self) -> bool:
+        """Whether there is `compiled`."""
+        ...
+
     def decompose(self, decomposition: Any, a: Array) -> Arrays:
         """A `kernels.Decomposition` of a stack, by the kernel that suits it."""
         ...
@@ -77,8 +82,8 @@ class Solvers(Protocol):
         """kernel(a), of a part of the stack (b, m, n) on each core."""
         ...
 
-    def on_host(self, kernel: Any, a: Array) -> Arrays:
-        """kernel(a, threads) of NumPy arrays, where arrays of the framework can be seen as such."""
+    def compiled(self, decomposition: Any, a: Array) -> Arrays:
+        """A `kernels.Decomposition` of real matrices (b, m, n) by a compiled kernel."""
         ...
 
     def eigh(self, a: Array, lower: bool) -> tuple[Array, Array]: ...
