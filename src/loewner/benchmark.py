@@ -709,7 +709,7 @@ def environment() -> dict[str, str]:
     -------
     dict
     """
-    packages = ["loewner", "numpy", "scipy", "jax", "jaxlib", "torch"]
+    packages = ["loewner", "numpy", "scipy", "jax", "jaxlib", "torch", "numba"]
     versions = {"Python": platform.python_version()}
     for package in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

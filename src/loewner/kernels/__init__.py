@@ -11,8 +11,6 @@ import functools
 import math
 from typing import Any
 
-import numpy as np
-
 from .._optional import needed
 from ..rules.rule import Array, Arrays, Solvers
 from . import jacobi
@@ -79,8 +77,8 @@ class Decomposition:
             return jacobi.eigh(solvers, a, self.lower, vectors)
         return jacobi.svd(solvers, a, self.full, vectors)
 
-    def compiled(self, a: np.ndarray, threads: int) -> Arrays:
-        """By Jacobi's method, compiled, of real matrices (b, m, n)."""
+    def compiled(self, a: Array, threads: int) -> Arrays:
+        """By Jacobi's method, compiled, of real matrices (b, m, n), NumPy arrays."""
         needed("numba", "method='compiled'")
         from . import compiled  # half a second, for Numba
 
