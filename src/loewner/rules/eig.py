@@ -26,7 +26,6 @@ that ignore |v|. Condition numbers: Wilkinson; LAPACK Users' Guide, section 4.8.
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any, ClassVar
 
 from .pieces import (
@@ -170,13 +169,6 @@ class Eig(Rule):
         assert self.checks
         return Watch(EigReport(), self.checks, 4)
 
-    def _simple(self, ops: Ops, kappa: Array, same: Array, turn: Array) -> bool:
-        """Whether it is known at once that there is nothing to report."""
-        if recording(self.checks) or not ops.rules_out(_defective, kappa):
-            return False
-        pairs = ops.number(ops.xp.sum(ops.xp.astype(same, ops.xp.int32)))
-        return pairs == math.prod(kappa.shape) and phases_fixed(ops, turn)
-
     def jvp(self, ops, inputs, outputs, tangents):
         w, v, inverse, b, norm = outputs
         (da,) = tangents
@@ -184,7 +176,7 @@ class Eig(Rule):
         av = xp.astype(da, v.dtype) @ v
         dw = xp.sum(inverse * xp.matrix_transpose(av), axis=-1)  # diag P, without the rest
         p = inverse @ av  # P = W dA V
-        _, same = _clusters(ops, *outputs)
+        same = _clusters(ops, _simple(ops, *outputs), *outputs)
         (omega,) = ops.solve(Sylvester(), (same,), (b, b), (p,))
         d = -xp.sum(xp.conj(v) * (v @ omega), axis=-2)  # D = -diag(V^H V Omega)
         turn = omega + diagonal_matrix(xp, d, v.dtype)
@@ -213,12 +205,14 @@ class Eig(Rule):
             along.append(-xp.sum(ginv * xp.conj(inverse), axis=-1))
         turn, d = total(*turns), total(*along)
         values = turn is None and gb is None
-        kappa, same = (None, None) if values and not self.checks else _clusters(ops, *outputs)
-        if self.checks and not self._simple(ops, kappa, same, turn):
+        simple = (not values or bool(self.checks)) and _simple(ops, *outputs)
+        quiet = simple and not recording(self.checks)
+        if self.checks and not (quiet and phases_fixed(ops, turn)):
             gw, turn = self._watch.seen(ops, (w, v, inverse, norm), (gw, turn))
         if values:
             ga = (wh * gw[..., None, :]) @ vh
             return (xp.real(ga) if self.real else ga,)
+        same = _clusters(ops, simple, *outputs)
         inner = []
         if gb is not None:
             gb = xp.where(same, gb, xp.zeros_like(gb))
@@ -233,12 +227,33 @@ class Eig(Rule):
         return (xp.real(ga) if self.real else ga,)
 
 
+def _simple(ops: Ops, w: Array, v: Array, inverse: Array, b: Array, norm: Array) -> bool:
+    """Whether it is known at once that all eigenvalues are simple, and none nearly defective."""
+    return ops.rules_out(_doubtful, *map(ops.constant, (w, inverse, norm)))
+
+
+def _doubtful(xp: Any, w: Array, inverse: Array, norm: Array) -> Array:
+    """Where two eigenvalues may be in one cluster, or one may be nearly defective, (...).
+
+    No condition number is larger than n max |W_ij|, and no two values are nearer to each
+    other than on a line, here one on which conjugate values stay apart.
+    """
+    n = w.shape[-1]
+    kappa = n * xp.max(xp.abs(inverse), axis=(-2, -1))
+    line = xp.sort(0.8 * xp.real(w) + 0.6 * xp.imag(w), axis=-1)
+    tau = kappa[..., None] * tolerance(xp, norm, n)
+    close = xp.any(~(line[..., 1:] - line[..., :-1] > tau), axis=-1)  # True for NaN
+    return close | _defective(xp, kappa[..., None])
+
+
 def _clusters(
-    ops: Ops, w: Array, v: Array, inverse: Array, b: Array, norm: Array
-) -> tuple[Array, Array]:
-    """The condition numbers of the eigenvalues, and pairs in one cluster, (..., n, n)."""
+    ops: Ops, simple: bool, w: Array, v: Array, inverse: Array, b: Array, norm: Array
+) -> Array:
+    """Pairs in one cluster, (..., n, n)."""
+    if simple:
+        return ops.diagonal(w)
     kappa = _condition(ops.xp, ops.constant(inverse))
-    return kappa, _same(ops.xp, ops.constant(w), kappa, ops.constant(norm))
+    return _same(ops.xp, ops.constant(w), kappa, ops.constant(norm))
 
 
 def _crowded(xp: Any, same: Array) -> Array:
