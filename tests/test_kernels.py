@@ -126,13 +126,16 @@ def test_svd_by_our_kernels_is_as_accurate_as_lapack(kind, kernel, dtype):
     "dtype", ["float32", "float64", pytest.param("complex128", marks=pytest.mark.slow)]
 )
 @pytest.mark.parametrize("n", [2, 3, pytest.param(4, marks=pytest.mark.slow)])
-def test_kernels_that_xla_rewrites_are_as_accurate_as_lapack(n, dtype):
+@pytest.mark.parametrize("kernel", ["jacobi", "compiled"])
+def test_kernels_that_xla_runs_are_as_accurate_as_lapack(kernel, n, dtype):
+    if kernel == "compiled" and dtype == "complex128":
+        pytest.skip("the compiled kernel is for real matrices")
     for kind in KINDS[:-1]:  # XLA takes subnormal numbers for zero
         grown = 1 / np.finfo(dtype).eps if kind == "tiny" else 1.0
         for function in (lw.eigh, lw.svd):
             a = stack(kind, dtype, n, n, function is lw.eigh) * grown
             found = []
-            for method in ("jacobi", "lapack"):
+            for method in (kernel, "lapack"):
                 *u, s, v = (np.asarray(x) for x in function(jnp.asarray(a), method=method))
                 found.append((*u, s, v) if u else (v, s, v.conj().swapaxes(-1, -2)))
             judged(a, *found)
@@ -258,6 +261,23 @@ def test_another_version_of_the_interface_of_xla_is_left_alone(monkeypatch):
     assert "loewner_svd" not in jax.jit(lw.svd).lower(a).as_text()
     with pytest.raises(ValueError, match="JAX on one device"):
         jax.jit(lambda a: lw.svd(a, method="compiled")).lower(a)
+
+
+def test_the_compiled_kernel_reads_tensors_that_are_views():
+    a = torch.asarray(stack("random", "complex128", 3, 3, hermitian=False))
+    for view in (a.conj().imag, a.real.mT, a[::2].real, a[:1].real.expand(70, 3, 3)):
+        ours, theirs = (lw.svdvals(view, method=method) for method in ("compiled", "lapack"))
+        torch.testing.assert_close(ours, theirs, rtol=1e-13, atol=1e-14)
+    frozen = a.real.numpy().copy()
+    frozen.flags.writeable = False
+    np.testing.assert_allclose(
+        lw.svdvals(frozen, method="compiled"), lw.svdvals(a.real), atol=1e-14
+    )
+
+
+def test_numba_that_does_not_start_is_left_alone(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert not choice.has_numba.__wrapped__()
 
 
 def test_torch_func_meets_the_compiled_kernel():

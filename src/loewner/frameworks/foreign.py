@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import re
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -61,19 +62,22 @@ def decomposed(decomposition: Decomposition, a: jax.Array) -> list[jax.Array]:
     return list(jax.ffi.ffi_call(target, results)(a))
 
 
-@functools.cache
 def _target(operation: str, m: int, n: int, k: int, lower: bool, dtype: str) -> str:
     """The name under which XLA knows a kernel, which is compiled at the first call."""
     name = f"loewner_{operation}_{m}_{n}_{k}_{'lower' if lower else 'upper'}_{dtype}"
-    function = _compiled(operation, m, n, k, lower, dtype)
-    _KEPT.append(function)
-    jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(function.ctypes), platform="cpu")
-    jax.ffi.register_ffi_target_as_batch_partitionable(name)
+    with _LOCK:  # threads may trace at the same time, and XLA takes a name once
+        if name not in _TARGETS:
+            function = _compiled(operation, m, n, k, lower, dtype)
+            jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(function.ctypes), platform="cpu")
+            jax.ffi.register_ffi_target_as_batch_partitionable(name)
+            _TARGETS[name] = function
     return name
 
 
-_KEPT: list[Any] = []
-"""The functions whose addresses XLA holds."""
+_TARGETS: dict[str, Any] = {}
+"""The functions whose addresses XLA holds, by name."""
+
+_LOCK = threading.Lock()
 
 
 def _compiled(operation: str, m: int, n: int, k: int, lower: bool, dtype: str) -> Any:

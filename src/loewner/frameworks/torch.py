@@ -143,7 +143,7 @@ class TorchSolvers:
         return kernel(a)
 
     def compiled(self, decomposition, a):
-        found = decomposition.compiled(a.detach().numpy(), torch.get_num_threads())
+        found = decomposition.compiled(a.numpy(force=True), torch.get_num_threads())
         return tuple(torch.from_numpy(x) for x in found)
 
     def eigh(self, a, lower):

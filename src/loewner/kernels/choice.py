@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.util
+import importlib
 import math
 
 METHODS = ("auto", "lapack", "jacobi", "compiled")
@@ -96,7 +96,11 @@ def choose(
 
 @functools.cache
 def has_numba() -> bool:
-    return importlib.util.find_spec("numba") is not None
+    """Whether Numba is installed, goes with this NumPy, and is not switched off."""
+    try:
+        return not importlib.import_module("numba").config.DISABLE_JIT
+    except (ImportError, AttributeError):
+        return False
 
 
 _LEAST_COMPILED = 64
