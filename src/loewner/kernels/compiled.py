@@ -102,13 +102,18 @@ def _built(function: Any, dtype: str, arguments: str) -> Any:
 
 @numba.njit(**_OPTIONS)
 def _turn(d, x, noise, one):
-    """c, z and the shift of (1) in `jacobi`."""
+    """z and the shift of (1) in `jacobi`, and t with c = 1 - z t.
+
+    With these columns are turned by x - z (y + t x) and y + z (x - t y), of which small turns
+    round little (Rutishauser, Numer. Math. 9 (1966)).
+    """
     square = x * x
     h = math.sqrt(d * d + (square + noise))
     h = d + math.copysign(h, d)
     tau = x / h
     c = one / math.sqrt(tau * tau + one)
-    return c, c * tau, square / h
+    z = c * tau
+    return z, z / (one + c), square / h
 
 
 @numba.njit(**_OPTIONS)
@@ -157,10 +162,10 @@ def eigh_kernel(n: int, vectors: bool, dtype: str) -> Any:
     """The kernel of `eigh` for one order."""
     low, high = _RANGES[np.finfo(dtype).bits, 2]
     triangle = n * (n + 1) // 2
-    # the rows of the buffer: the lower triangle by rows, the frame by columns, c, z and noise
+    # the rows of the buffer: the lower triangle by rows, the frame by columns, z, t and noise
     F = triangle
-    C = F + (n * n if vectors else 0)
-    Z, N = C + 1, C + 2
+    Z = F + (n * n if vectors else 0)
+    T, N = Z + 1, Z + 2
 
     def kernel(begin, end, a, lower, w, v):
         zero, one = w.dtype.type(0), w.dtype.type(1)
@@ -173,14 +178,14 @@ def eigh_kernel(n: int, vectors: bool, dtype: str) -> Any:
             count = min(_LANES, end - start)
             for l in range(_LANES):
                 t = start + min(l, count - 1)
-                size = zero
+                size = lost = zero
                 for i in range(n):
                     for j in range(i + 1):
                         y = a[t, i, j] if lower else a[t, j, i]
                         x[_at(i, j), l] = y
-                        # a sum, which NaN and infinity cannot be hidden from
-                        size += abs(y)
-                sizes[l] = size
+                        size = max(size, abs(y))
+                        lost += y - y  # NaN unless y is finite
+                sizes[l] = size + lost
             outside = _rescaled(x, triangle, sizes, exponents, low, high)
             for l in range(_LANES):
                 size = zero
@@ -205,8 +210,7 @@ def eigh_kernel(n: int, vectors: bool, dtype: str) -> Any:
                     for q in range(p + 1, n):
                         for l in range(_LANES):
                             d = (x[_at(q, q), l] - x[_at(p, p), l]) * half
-                            c, z, shift = _turn(d, x[_at(q, p), l], x[N, l], one)
-                            x[C, l], x[Z, l] = c, z
+                            x[Z, l], x[T, l], shift = _turn(d, x[_at(q, p), l], x[N, l], one)
                             x[_at(p, p), l] -= shift
                             x[_at(q, q), l] += shift
                             x[_at(q, p), l] = zero
@@ -216,14 +220,14 @@ def eigh_kernel(n: int, vectors: bool, dtype: str) -> Any:
                                 rq = _at(r, q)
                                 for l in range(_LANES):
                                     left, right = x[rp, l], x[rq, l]
-                                    x[rp, l] = x[C, l] * left - x[Z, l] * right
-                                    x[rq, l] = x[Z, l] * left + x[C, l] * right
+                                    x[rp, l] = left - x[Z, l] * (right + x[T, l] * left)
+                                    x[rq, l] = right + x[Z, l] * (left - x[T, l] * right)
                         if vectors:
                             for i in range(n):
                                 for l in range(_LANES):
                                     left, right = x[F + p * n + i, l], x[F + q * n + i, l]
-                                    x[F + p * n + i, l] = x[C, l] * left - x[Z, l] * right
-                                    x[F + q * n + i, l] = x[Z, l] * left + x[C, l] * right
+                                    x[F + p * n + i, l] = left - x[Z, l] * (right + x[T, l] * left)
+                                    x[F + q * n + i, l] = right + x[Z, l] * (left - x[T, l] * right)
             for last in range(n - 1, 0, -1):
                 for j in range(last):
                     for l in range(_LANES):
@@ -231,12 +235,12 @@ def eigh_kernel(n: int, vectors: bool, dtype: str) -> Any:
                         swap = left > right
                         x[_at(j, j), l] = right if swap else left
                         x[_at(j + 1, j + 1), l] = left if swap else right
-                        x[C, l] = one if swap else zero
+                        x[Z, l] = one if swap else zero
                     if vectors:
                         for i in range(n):
                             for l in range(_LANES):
                                 left, right = x[F + j * n + i, l], x[F + j * n + n + i, l]
-                                swap = x[C, l] != zero
+                                swap = x[Z, l] != zero
                                 x[F + j * n + i, l] = right if swap else left
                                 x[F + j * n + n + i, l] = left if swap else right
             for l in range(count):
@@ -259,30 +263,32 @@ def eigh_kernel(n: int, vectors: bool, dtype: str) -> Any:
 def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Any:
     """The kernel of `svd` for one shape, m >= n, with k columns of U."""
     low, high = _RANGES[np.finfo(dtype).bits, 4]
-    # the rows of the buffer: G and the frame by columns, the squares of the columns, c and z
+    # the rows of the buffer: G and the frame by columns, the squares of the columns, z and t
     F = m * n
     S = F + (n * n if vectors else 0)
-    C, Z = S + n, S + n + 1
+    Z, T = S + n, S + n + 1
 
     def kernel(begin, end, a, u, s, vh):
         zero, one = s.dtype.type(0), s.dtype.type(1)
         half = one / s.dtype.type(2)
         eps, tiny = np.finfo(s.dtype).eps, np.finfo(s.dtype).tiny
-        bound = s.dtype.type((m + 2) ** 2) * eps * eps
-        x = np.empty((Z + 1, _LANES), s.dtype)
+        # small turns round little, and long sums of rounding errors are random
+        bound = s.dtype.type((2 * m**0.5 + 2) ** 2) * eps * eps
+        x = np.empty((T + 1, _LANES), s.dtype)
         sizes = np.empty(_LANES, s.dtype)
         exponents = np.zeros(_LANES, np.int64)
         for start in range(begin, end, _LANES):
             count = min(_LANES, end - start)
             for l in range(_LANES):
                 t = start + min(l, count - 1)
-                size = zero
+                size = lost = zero
                 for i in range(m):
                     for j in range(n):
                         y = a[t, i, j]
                         x[j * m + i, l] = y
-                        size += abs(y)
-                sizes[l] = size
+                        size = max(size, abs(y))
+                        lost += y - y  # NaN unless y is finite
+                sizes[l] = size + lost
             outside = _rescaled(x, m * n, sizes, exponents, low, high)
             if vectors:
                 for j in range(n):
@@ -300,39 +306,38 @@ def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Any:
                 for p in range(n - 1):
                     for q in range(p + 1, n):
                         for l in range(_LANES):
-                            x[C, l] = zero
+                            x[Z, l] = zero
                         for i in range(m):
                             for l in range(_LANES):
-                                x[C, l] += x[p * m + i, l] * x[q * m + i, l]
+                                x[Z, l] += x[p * m + i, l] * x[q * m + i, l]
                         for l in range(_LANES):
                             noise = bound * x[S + p, l] * x[S + q, l] + tiny
-                            far += one if x[C, l] * x[C, l] > noise else zero
+                            far += one if x[Z, l] * x[Z, l] > noise else zero
                 if far == zero:
                     break
                 for p in range(n - 1):
                     for q in range(p + 1, n):
                         for l in range(_LANES):
-                            x[C, l] = zero
+                            x[Z, l] = zero
                         for i in range(m):
                             for l in range(_LANES):
-                                x[C, l] += x[p * m + i, l] * x[q * m + i, l]
+                                x[Z, l] += x[p * m + i, l] * x[q * m + i, l]
                         for l in range(_LANES):
                             noise = bound * x[S + p, l] * x[S + q, l] + tiny
                             d = (x[S + q, l] - x[S + p, l]) * half
-                            c, z, shift = _turn(d, x[C, l], noise, one)
-                            x[C, l], x[Z, l] = c, z
+                            x[Z, l], x[T, l], shift = _turn(d, x[Z, l], noise, one)
                             x[S + p, l], x[S + q, l] = x[S + p, l] - shift, x[S + q, l] + shift
                         for i in range(m):
                             for l in range(_LANES):
                                 left, right = x[p * m + i, l], x[q * m + i, l]
-                                x[p * m + i, l] = x[C, l] * left - x[Z, l] * right
-                                x[q * m + i, l] = x[Z, l] * left + x[C, l] * right
+                                x[p * m + i, l] = left - x[Z, l] * (right + x[T, l] * left)
+                                x[q * m + i, l] = right + x[Z, l] * (left - x[T, l] * right)
                         if vectors:
                             for i in range(n):
                                 for l in range(_LANES):
                                     left, right = x[F + p * n + i, l], x[F + q * n + i, l]
-                                    x[F + p * n + i, l] = x[C, l] * left - x[Z, l] * right
-                                    x[F + q * n + i, l] = x[Z, l] * left + x[C, l] * right
+                                    x[F + p * n + i, l] = left - x[Z, l] * (right + x[T, l] * left)
+                                    x[F + q * n + i, l] = right + x[Z, l] * (left - x[T, l] * right)
             for j in range(n):
                 for l in range(_LANES):
                     x[S + j, l] = math.sqrt(x[S + j, l])
@@ -343,18 +348,18 @@ def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Any:
                         swap = left < right
                         x[S + j, l] = right if swap else left
                         x[S + j + 1, l] = left if swap else right
-                        x[C, l] = one if swap else zero
+                        x[Z, l] = one if swap else zero
                     if vectors:
                         for i in range(m):
                             for l in range(_LANES):
                                 left, right = x[j * m + i, l], x[j * m + m + i, l]
-                                swap = x[C, l] != zero
+                                swap = x[Z, l] != zero
                                 x[j * m + i, l] = right if swap else left
                                 x[j * m + m + i, l] = left if swap else right
                         for i in range(n):
                             for l in range(_LANES):
                                 left, right = x[F + j * n + i, l], x[F + j * n + n + i, l]
-                                swap = x[C, l] != zero
+                                swap = x[Z, l] != zero
                                 x[F + j * n + i, l] = right if swap else left
                                 x[F + j * n + n + i, l] = left if swap else right
             for l in range(count):
