@@ -15,6 +15,7 @@ import dataclasses
 import functools
 import importlib
 import math
+import os
 
 METHODS = ("auto", "lapack", "jacobi", "compiled")
 
@@ -74,7 +75,8 @@ def choose(
             f"JAX on one device, not for {dtype} in {framework} on {platform!r}"
         )
     if method == "auto" and compiles and n <= 16 and m <= 4 * n:
-        worth = n > 1 and batch >= _LEAST_COMPILED and has_numba()
+        alone = framework != "JAX" or n * n * _cores() <= _ALONE
+        worth = n > 1 and batch >= _LEAST_COMPILED and alone and has_numba()
         method = "compiled" if worth else "auto"
     if method == "compiled":
         return Plan("compiled")
@@ -102,6 +104,17 @@ def has_numba() -> bool:
     except (ImportError, AttributeError):
         return False
 
+
+@functools.cache
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+_ALONE = 320
+"""The largest n^2 times the cores at which one thread, which is what XLA gives a foreign function,
+is faster than LAPACK, which XLA runs on all of them: 38 times on one core at n = 2, 5 at 8."""
 
 _LEAST_COMPILED = 64
 """The least batch at which the compiled kernel wins: one block of it. Its first use takes a
