@@ -75,7 +75,7 @@ def choose(
             f"JAX on one device, not for {dtype} in {framework} on {platform!r}"
         )
     if method == "auto" and compiles and n <= 16 and m <= 4 * n:
-        alone = framework != "JAX" or n * n * _cores() <= _ALONE
+        alone = framework != "JAX" or n * _cores() <= _ALONE
         worth = n > 1 and batch >= _LEAST_COMPILED and alone and has_numba()
         method = "compiled" if worth else "auto"
     if method == "compiled":
@@ -112,9 +112,10 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-_ALONE = 320
-"""The largest n^2 times the cores at which one thread, which is what XLA gives a foreign function,
-is faster than LAPACK, which XLA runs on all of them: 38 times on one core at n = 2, 5 at 8."""
+_ALONE = 64
+"""The largest n times the cores at which one thread, which is what XLA gives a foreign function,
+is faster than LAPACK, which XLA runs on all of them: on one core it is 38 times as fast at n = 2,
+17 times at 4, 9 at 8 and 3 at 16."""
 
 _LEAST_COMPILED = 64
 """The least batch at which the compiled kernel wins: one block of it. Its first use takes a
