@@ -2,7 +2,7 @@
 
 The methods of `jacobi`, whose formulas, tests of convergence and reasons hold here, with
 loops in place of array operations. A block of `_LANES` matrices lies entry by entry in one
-buffer (rows, lanes) that stays in the first cache; the innermost loops run over the lanes,
+buffer (rows, lanes) that stays in a cache of the core; the innermost loops run over the lanes,
 without branches, so that they become vector instructions. That needs orders known to the
 compiler: there is one kernel for each shape and precision, compiled at its first use and
 kept on disk.
@@ -255,6 +255,8 @@ def eigh_kernel(n: int, vectors: bool, dtype: str) -> Any:
                     for j in range(n):
                         y = math.ldexp(one, first) * w[start + l, j]
                         w[start + l, j] = math.ldexp(one, exponents[l] - first) * y
+                    if vectors and w[start + l, 0] != w[start + l, 0]:
+                        v[start + l] = np.nan
 
     return _built(kernel, dtype, "absm")
 
@@ -383,6 +385,9 @@ def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Any:
                     for j in range(n):
                         y = math.ldexp(one, first) * s[start + l, j]
                         s[start + l, j] = math.ldexp(one, exponents[l] - first) * y
+                    if vectors and s[start + l, 0] != s[start + l, 0]:
+                        u[start + l] = np.nan
+                        vh[start + l] = np.nan
 
     return _built(kernel, dtype, "amsm")
 
@@ -420,6 +425,3 @@ def _complete(u, s, eps):
         length = math.sqrt(length)
         for i in range(m):
             u[i, j] /= length
-        if s[0] - s[0] != zero:
-            for i in range(m):
-                u[i, j] = s[0]  # of what is not a number
