@@ -116,6 +116,24 @@ def _turn(d, x, noise, one):
     return z, z / (one + c), square / h
 
 
+@numba.njit(inline="always", **_OPTIONS)
+def _turn_rows(x, p, q, z, t):
+    """Rows p and q of the buffer turned by the z and t in two other rows."""
+    for l in range(_LANES):
+        left, right = x[p, l], x[q, l]
+        x[p, l] = left - x[z, l] * (right + x[t, l] * left)
+        x[q, l] = right + x[z, l] * (left - x[t, l] * right)
+
+
+@numba.njit(inline="always", **_OPTIONS)
+def _swap_rows(x, p, q, swap):
+    """Rows p and q of the buffer exchanged in the lanes in which a third is not zero."""
+    for l in range(_LANES):
+        left, right = x[p, l], x[q, l]
+        x[p, l] = right if x[swap, l] != 0 else left
+        x[q, l] = left if x[swap, l] != 0 else right
+
+
 @numba.njit(**_OPTIONS)
 def _rescaled(x, rows, sizes, exponents, low, high):
     """The first rows of the lanes that leave the range scaled by a power of two, 2^-exponent.
@@ -218,16 +236,10 @@ def eigh_kernel(n: int, vectors: bool, dtype: str) -> Any:
                             if r != p and r != q:
                                 rp = _at(r, p)
                                 rq = _at(r, q)
-                                for l in range(_LANES):
-                                    left, right = x[rp, l], x[rq, l]
-                                    x[rp, l] = left - x[Z, l] * (right + x[T, l] * left)
-                                    x[rq, l] = right + x[Z, l] * (left - x[T, l] * right)
+                                _turn_rows(x, rp, rq, Z, T)
                         if vectors:
                             for i in range(n):
-                                for l in range(_LANES):
-                                    left, right = x[F + p * n + i, l], x[F + q * n + i, l]
-                                    x[F + p * n + i, l] = left - x[Z, l] * (right + x[T, l] * left)
-                                    x[F + q * n + i, l] = right + x[Z, l] * (left - x[T, l] * right)
+                                _turn_rows(x, F + p * n + i, F + q * n + i, Z, T)
             for last in range(n - 1, 0, -1):
                 for j in range(last):
                     for l in range(_LANES):
@@ -238,11 +250,7 @@ def eigh_kernel(n: int, vectors: bool, dtype: str) -> Any:
                         x[Z, l] = one if swap else zero
                     if vectors:
                         for i in range(n):
-                            for l in range(_LANES):
-                                left, right = x[F + j * n + i, l], x[F + j * n + n + i, l]
-                                swap = x[Z, l] != zero
-                                x[F + j * n + i, l] = right if swap else left
-                                x[F + j * n + n + i, l] = left if swap else right
+                            _swap_rows(x, F + j * n + i, F + j * n + n + i, Z)
             for l in range(count):
                 for j in range(n):
                     w[start + l, j] = x[_at(j, j), l]
@@ -330,16 +338,10 @@ def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Any:
                             x[Z, l], x[T, l], shift = _turn(d, x[Z, l], noise, one)
                             x[S + p, l], x[S + q, l] = x[S + p, l] - shift, x[S + q, l] + shift
                         for i in range(m):
-                            for l in range(_LANES):
-                                left, right = x[p * m + i, l], x[q * m + i, l]
-                                x[p * m + i, l] = left - x[Z, l] * (right + x[T, l] * left)
-                                x[q * m + i, l] = right + x[Z, l] * (left - x[T, l] * right)
+                            _turn_rows(x, p * m + i, q * m + i, Z, T)
                         if vectors:
                             for i in range(n):
-                                for l in range(_LANES):
-                                    left, right = x[F + p * n + i, l], x[F + q * n + i, l]
-                                    x[F + p * n + i, l] = left - x[Z, l] * (right + x[T, l] * left)
-                                    x[F + q * n + i, l] = right + x[Z, l] * (left - x[T, l] * right)
+                                _turn_rows(x, F + p * n + i, F + q * n + i, Z, T)
             for j in range(n):
                 for l in range(_LANES):
                     x[S + j, l] = math.sqrt(x[S + j, l])
@@ -353,17 +355,9 @@ def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Any:
                         x[Z, l] = one if swap else zero
                     if vectors:
                         for i in range(m):
-                            for l in range(_LANES):
-                                left, right = x[j * m + i, l], x[j * m + m + i, l]
-                                swap = x[Z, l] != zero
-                                x[j * m + i, l] = right if swap else left
-                                x[j * m + m + i, l] = left if swap else right
+                            _swap_rows(x, j * m + i, j * m + m + i, Z)
                         for i in range(n):
-                            for l in range(_LANES):
-                                left, right = x[F + j * n + i, l], x[F + j * n + n + i, l]
-                                swap = x[Z, l] != zero
-                                x[F + j * n + i, l] = right if swap else left
-                                x[F + j * n + n + i, l] = left if swap else right
+                            _swap_rows(x, F + j * n + i, F + j * n + n + i, Z)
             for l in range(count):
                 for j in range(n):
                     s[start + l, j] = x[S + j, l]
