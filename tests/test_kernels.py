@@ -212,7 +212,7 @@ def test_stacks_and_matrices_may_be_empty_or_single(shape, method):
 @pytest.mark.parametrize("installed", [False, True])
 def test_a_large_stack_of_small_matrices_is_not_left_to_lapack(monkeypatch, installed):
     monkeypatch.setattr(choice, "has_numba", lambda: installed)
-    monkeypatch.setattr(choice, "_cores", lambda: 16)
+    monkeypatch.setattr(choice, "cores", lambda: 16)
     assert choose("eigh", (3, 3), "float64", 10**5, "cpu", "JAX", False).method == "jacobi"
     for framework in ("JAX", "PyTorch", "NumPy"):
         ours = "compiled" if installed else "jacobi"

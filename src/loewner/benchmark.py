@@ -49,6 +49,7 @@ import numpy as np
 import loewner as lw
 
 from ._optional import needed
+from .kernels.choice import cores
 
 HELP = "Time loewner against the frameworks' own linear algebra, by turns in one process."
 ROUNDS, QUICK = 7, 3
@@ -714,7 +715,7 @@ def environment() -> dict[str, str]:
     for package in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
-    threads = [f"{_cores()} processors to be used"]
+    threads = [f"{cores()} processors to be used"]
     if "torch" in versions:
         threads.append(f"PyTorch {_needed('torch').get_num_threads()}")
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "XLA_FLAGS")
@@ -728,12 +729,6 @@ def environment() -> dict[str, str]:
         "load before": load,
         "versions": ", ".join(f"{k} {v}" for k, v in versions.items()),
     }
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _processor() -> str:

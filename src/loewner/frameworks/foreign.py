@@ -82,8 +82,6 @@ _LOCK = threading.Lock()
 
 def _compiled(operation: str, m: int, n: int, k: int, lower: bool, dtype: str) -> Any:
     numba = needed("numba", "method='compiled'")
-    intrinsic = needed("numba.extending", "method='compiled'").intrinsic
-
     from ..kernels import compiled
 
     types, carray = numba.types, numba.carray
@@ -97,7 +95,7 @@ def _compiled(operation: str, m: int, n: int, k: int, lower: bool, dtype: str) -
     )
     version = _VERSION[0] | _VERSION[1] << 32
 
-    @intrinsic
+    @numba.extending.intrinsic
     def pointer(context, address):
         def build(context, builder, signature, arguments):
             return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
@@ -107,6 +105,10 @@ def _compiled(operation: str, m: int, n: int, k: int, lower: bool, dtype: str) -
     @numba.njit
     def words(address, count):
         return carray(pointer(address), (count,), np.int64)
+
+    @numba.njit
+    def data(buffer):
+        return pointer(words(buffer, 6)[3])
 
     def called(address):
         frame = words(address, 21)
@@ -118,25 +120,25 @@ def _compiled(operation: str, m: int, n: int, k: int, lower: bool, dtype: str) -
             return 0
         if frame[4] & 0xFFFFFFFF != _EXECUTE:
             return 0
-        argument = words(words(frame[9], 1)[0], 6)
-        count = words(argument[5], 1)[0]
-        a = carray(pointer(argument[3]), (count, m, n), number)
+        argument = words(frame[9], 1)[0]
+        count = words(words(argument, 6)[5], 1)[0]
+        a = carray(data(argument), (count, m, n), number)
         results = words(frame[14], 3)
         none = np.empty((0, n, n), number)
         if is_eigh:
-            w = carray(pointer(words(results[0], 6)[3]), (count, n), number)
+            w = carray(data(results[0]), (count, n), number)
             if vectors:
-                v = carray(pointer(words(results[1], 6)[3]), (count, n, n), number)
+                v = carray(data(results[1]), (count, n, n), number)
                 kernel(0, count, a, lower, w, v)
             else:
                 kernel(0, count, a, lower, w, none)
         elif vectors:
-            u = carray(pointer(words(results[0], 6)[3]), (count, m, k), number)
-            s = carray(pointer(words(results[1], 6)[3]), (count, n), number)
-            vh = carray(pointer(words(results[2], 6)[3]), (count, n, n), number)
+            u = carray(data(results[0]), (count, m, k), number)
+            s = carray(data(results[1]), (count, n), number)
+            vh = carray(data(results[2]), (count, n, n), number)
             kernel(0, count, a, u, s, vh)
         else:
-            s = carray(pointer(words(results[0], 6)[3]), (count, n), number)
+            s = carray(data(results[0]), (count, n), number)
             kernel(0, count, a, none, s, none)
         return 0
 

@@ -75,7 +75,7 @@ def choose(
             f"JAX on one device, not for {dtype} in {framework} on {platform!r}"
         )
     if method == "auto" and compiles and n <= 16 and m <= 4 * n:
-        alone = framework != "JAX" or n * _cores() <= _ALONE
+        alone = framework != "JAX" or n * cores() <= _ALONE
         worth = n > 1 and batch >= _LEAST_COMPILED and alone and has_numba()
         method = "compiled" if worth else "auto"
     if method == "compiled":
@@ -106,7 +106,8 @@ def has_numba() -> bool:
 
 
 @functools.cache
-def _cores() -> int:
+def cores() -> int:
+    """How many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

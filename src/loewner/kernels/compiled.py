@@ -79,12 +79,15 @@ def _shared(kernel: Any, b: int, work: int, threads: int, *arrays: Any) -> None:
             other.result()
 
 
-def _built(function: Any, dtype: str, arguments: str) -> Any:
+def _built(function: Any, name: str, dtype: str, arguments: str) -> Any:
     """The function compiled for (first, last, *arguments).
 
     A letter stands for an argument: "a" a stack to read, "m" or "s" a stack of matrices or of
     vectors to write, "b" a truth value.
     """
+    # The name of its files: functions of one name share an index on disk, in which processes
+    # that compile at the same time may exchange them.
+    function.__qualname__ = f"{name}_{dtype}"
     number = getattr(numba.types, dtype)
     kinds = {
         "a": numba.types.Array(number, 3, "C", readonly=True),
@@ -134,6 +137,25 @@ def _swap_rows(x, p, q, swap):
         x[q, l] = left if x[swap, l] != 0 else right
 
 
+@numba.njit(inline="always", **_OPTIONS)
+def _start(x, first, n):
+    """The columns of the identity, from that row of the buffer on."""
+    for j in range(n):
+        for i in range(n):
+            for l in range(_LANES):
+                x[first + j * n + i, l] = 1 if i == j else 0
+
+
+@numba.njit(inline="always", **_OPTIONS)
+def _inner(x, p, q, m, out):
+    """The inner products of columns of m rows that begin at rows p and q, into another row."""
+    for l in range(_LANES):
+        x[out, l] = 0
+    for i in range(m):
+        for l in range(_LANES):
+            x[out, l] += x[p + i, l] * x[q + i, l]
+
+
 @numba.njit(**_OPTIONS)
 def _rescaled(x, rows, sizes, exponents, low, high):
     """The first rows of the lanes that leave the range scaled by a power of two, 2^-exponent.
@@ -163,6 +185,15 @@ def _rescaled(x, rows, sizes, exponents, low, high):
             sizes[lane] = size * first * second
             exponents[lane] = exponent
     return True
+
+
+@numba.njit(**_OPTIONS)
+def _scale_back(values, exponent):
+    """The values of a matrix that was scaled by 2^-exponent, in two steps as there."""
+    one, half = values.dtype.type(1), exponent // 2
+    first, second = math.ldexp(one, half), math.ldexp(one, exponent - half)
+    for j in range(len(values)):
+        values[j] = values[j] * first * second
 
 
 @numba.njit(**_OPTIONS)
@@ -212,10 +243,7 @@ def eigh_kernel(n: int, vectors: bool, dtype: str) -> Any:
                 sizes[l] = eps * size  # the limit of convergence
                 x[N, l] = sizes[l] * sizes[l] + tiny
             if vectors:
-                for j in range(n):
-                    for i in range(n):
-                        for l in range(_LANES):
-                            x[F + j * n + i, l] = one if i == j else zero
+                _start(x, F, n)
             for _ in range(_SWEEPS):
                 far = zero
                 for q in range(1, n):
@@ -259,14 +287,11 @@ def eigh_kernel(n: int, vectors: bool, dtype: str) -> Any:
                             v[start + l, i, j] = x[F + j * n + i, l]
             if outside:
                 for l in range(count):
-                    first = exponents[l] // 2
-                    for j in range(n):
-                        y = math.ldexp(one, first) * w[start + l, j]
-                        w[start + l, j] = math.ldexp(one, exponents[l] - first) * y
+                    _scale_back(w[start + l], exponents[l])
                     if vectors and w[start + l, 0] != w[start + l, 0]:
                         v[start + l] = np.nan
 
-    return _built(kernel, dtype, "absm")
+    return _built(kernel, f"eigh_{n}_{vectors:d}", dtype, "absm")
 
 
 @functools.cache
@@ -301,25 +326,14 @@ def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Any:
                 sizes[l] = size + lost
             outside = _rescaled(x, m * n, sizes, exponents, low, high)
             if vectors:
-                for j in range(n):
-                    for i in range(n):
-                        for l in range(_LANES):
-                            x[F + j * n + i, l] = one if i == j else zero
+                _start(x, F, n)
             for _ in range(_SWEEPS):
                 for j in range(n):
-                    for l in range(_LANES):
-                        x[S + j, l] = zero
-                    for i in range(m):
-                        for l in range(_LANES):
-                            x[S + j, l] += x[j * m + i, l] * x[j * m + i, l]
+                    _inner(x, j * m, j * m, m, S + j)
                 far = zero
                 for p in range(n - 1):
                     for q in range(p + 1, n):
-                        for l in range(_LANES):
-                            x[Z, l] = zero
-                        for i in range(m):
-                            for l in range(_LANES):
-                                x[Z, l] += x[p * m + i, l] * x[q * m + i, l]
+                        _inner(x, p * m, q * m, m, Z)
                         for l in range(_LANES):
                             noise = bound * x[S + p, l] * x[S + q, l] + tiny
                             far += one if x[Z, l] * x[Z, l] > noise else zero
@@ -327,11 +341,7 @@ def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Any:
                     break
                 for p in range(n - 1):
                     for q in range(p + 1, n):
-                        for l in range(_LANES):
-                            x[Z, l] = zero
-                        for i in range(m):
-                            for l in range(_LANES):
-                                x[Z, l] += x[p * m + i, l] * x[q * m + i, l]
+                        _inner(x, p * m, q * m, m, Z)
                         for l in range(_LANES):
                             noise = bound * x[S + p, l] * x[S + q, l] + tiny
                             d = (x[S + q, l] - x[S + p, l]) * half
@@ -375,15 +385,12 @@ def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Any:
                         _complete(u[start + l], s[start + l], eps)
             if outside:
                 for l in range(count):
-                    first = exponents[l] // 2
-                    for j in range(n):
-                        y = math.ldexp(one, first) * s[start + l, j]
-                        s[start + l, j] = math.ldexp(one, exponents[l] - first) * y
+                    _scale_back(s[start + l], exponents[l])
                     if vectors and s[start + l, 0] != s[start + l, 0]:
                         u[start + l] = np.nan
                         vh[start + l] = np.nan
 
-    return _built(kernel, dtype, "amsm")
+    return _built(kernel, f"svd_{m}_{n}_{k}_{vectors:d}", dtype, "amsm")
 
 
 @numba.njit(**_OPTIONS)
