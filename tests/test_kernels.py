@@ -285,6 +285,15 @@ def test_numba_that_does_not_start_is_left_alone(monkeypatch):
     assert not choice.has_numba.__wrapped__()
 
 
+def test_no_two_kernels_share_files_on_disk():
+    kernels = [compiled.eigh_kernel(n, v, "float64") for n in (2, 3) for v in (False, True)]
+    kernels += [compiled.svd_kernel(m, 2, k, True, "float64") for m, k in ((2, 2), (3, 2), (3, 3))]
+    kernels += [compiled.eigh_kernel(3, True, "float32")]
+    assert len({kernel._cache._name for kernel in kernels}) == len(kernels)
+    indices = {kernel._cache._cache_file._index_path for kernel in kernels}
+    assert len(indices) == len(kernels)
+
+
 def test_torch_func_meets_the_compiled_kernel():
     a = torch.asarray(stack("random", "float64", 3, 3, hermitian=True))
 
