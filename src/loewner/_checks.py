@@ -118,7 +118,11 @@ _NO_REASON = "f, or one of the derivatives that are needed, is not finite at an 
 
 def current(function: str) -> Checks | None:
     """The checks in force for a function that is being called; None if there are none."""
-    policy, strict = _setting[0]
+    return _checks_of(function, *_setting[0])
+
+
+@functools.cache
+def _checks_of(function: str, policy: str, strict: int) -> Checks | None:
     if policy == "off":
         return None
     return Checks(policy, function, strict, _REASONS.get(function, _NO_REASON))

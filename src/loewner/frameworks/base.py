@@ -78,6 +78,14 @@ class Framework(ABC):
         y = self.peek(x)
         return None if y is None else y.item()
 
+    def norm(self, x: Array) -> float | None:
+        """The Frobenius norm of x as a number, if `peek` can be had; squares may overflow."""
+        y = self.peek(x)
+        if y is None:
+            return None
+        y = y.ravel("K")  # no copy, in whatever order
+        return float(np.vdot(y, y).real) ** 0.5
+
     def apart(self, w: Array, size: int, origin: bool = False) -> bool:
         """Whether the sorted real values w (..., n) are known to be more than a width apart.
 

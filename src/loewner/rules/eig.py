@@ -26,6 +26,8 @@ that ignore |v|. Condition numbers: Wilkinson; LAPACK Users' Guide, section 4.8.
 from __future__ import annotations
 
 import dataclasses
+import math
+import operator
 from typing import Any, ClassVar
 
 from .pieces import (
@@ -35,6 +37,7 @@ from .pieces import (
     reciprocal_gap,
     tolerance,
     total,
+    width,
 )
 from .reports import (
     VECTORS,
@@ -228,16 +231,23 @@ class Eig(Rule):
 
 
 def _simple(ops: Ops, w: Array, v: Array, inverse: Array, b: Array, norm: Array) -> bool:
-    """Whether it is known at once that all eigenvalues are simple, and none nearly defective."""
-    return ops.rules_out(_doubtful, *map(ops.constant, (w, inverse, norm)))
+    """Whether it is known at once that all eigenvalues are simple, and none nearly defective.
+
+    No condition number is larger than |W|, and no two values are nearer to each other than
+    on a line, here one on which conjugate values stay apart.
+    """
+    values, size, kappa = ops.listed(w), ops.listed(norm), ops.norm(inverse)
+    if not values or not size or kappa is None:
+        return ops.rules_out(_doubtful, *map(ops.constant, (w, inverse, norm)))
+    xp, n = ops.xp, len(values)
+    line = sorted([0.8 * z.real + 0.6 * z.imag for z in values])
+    gap = min(map(operator.sub, line[1:], line), default=math.inf)
+    # false for NaN
+    return gap > kappa * width(xp, norm, n) * size[0] and not _loses(xp, norm, kappa)
 
 
 def _doubtful(xp: Any, w: Array, inverse: Array, norm: Array) -> Array:
-    """Where two eigenvalues may be in one cluster, or one may be nearly defective, (...).
-
-    No condition number is larger than n max |W_ij|, and no two values are nearer to each
-    other than on a line, here one on which conjugate values stay apart.
-    """
+    """The opposite of `_simple` for stacks, (...), with n max |W_ij| for |W|."""
     n = w.shape[-1]
     kappa = n * xp.max(xp.abs(inverse), axis=(-2, -1))
     line = xp.sort(0.8 * xp.real(w) + 0.6 * xp.imag(w), axis=-1)
@@ -263,7 +273,12 @@ def _crowded(xp: Any, same: Array) -> Array:
 
 def _defective(xp: Any, kappa: Array) -> Array:
     """Whether an eigenvalue is nearly defective, (...)."""
-    return xp.max(kappa, axis=-1) ** 2 * float(xp.finfo(kappa.dtype).eps) > _LOST
+    return _loses(xp, kappa, xp.max(kappa, axis=-1))
+
+
+def _loses(xp: Any, like: Array, kappa: Any) -> Any:
+    """Whether a condition number costs so many digits of the precision of an array."""
+    return kappa**2 * float(xp.finfo(like.dtype).eps) > _LOST
 
 
 def _condition(xp: Any, inverse: Array) -> Array:

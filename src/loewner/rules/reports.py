@@ -16,6 +16,7 @@ loss changes nothing. Reverse mode sees the loss and judges it; forward mode doe
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import math
 import warnings
@@ -336,12 +337,13 @@ class ZeroReport(Report):
 
     @classmethod
     def regular(cls, ops: Any, w: Array) -> bool:
-        """Whether none of the values w (..., n) is known to be zero up to rounding."""
+        """Whether it is known that none of the ascending values w (..., n) is zero, or rounding."""
         values = ops.listed(w)
         if not values:
             return ops.rules_out(cls._vanishes, w)
-        sizes = [*map(abs, values)]
-        return min(sizes) > width(ops.xp, w, len(sizes)) * max(sizes)
+        first = bisect.bisect_left(values, 0.0)
+        least = min(map(abs, values[max(first - 1, 0) : first + 1]))
+        return least > width(ops.xp, w, len(values)) * max(-values[0], values[-1])
 
     @classmethod
     def _vanishes(cls, xp: Any, w: Array) -> Array:
@@ -418,6 +420,8 @@ def _phased(xp: Any, *turns: Array) -> Array:
 
 def phases_fixed(ops: Ops, *turns: Array) -> bool:
     """Whether it is known that no phase matters."""
+    if len(turns) == 1 and turns[0] is None:
+        return True
     present = _complex(ops.xp, turns)
     if not present:
         return True

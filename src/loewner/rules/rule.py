@@ -147,6 +147,10 @@ class Ops(Protocol):
         """The number x, an array without axes, if it can be had at once; else None."""
         ...
 
+    def norm(self, x: Array) -> float | None:
+        """The Frobenius norm of x as a number, if it can be had at once; squares may overflow."""
+        ...
+
     def apart(self, w: Array, size: int, origin: bool = False) -> bool:
         """Whether the sorted real values w (..., n) are known to be more than a width apart.
 
