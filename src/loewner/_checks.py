@@ -118,11 +118,7 @@ _NO_REASON = "f, or one of the derivatives that are needed, is not finite at an 
 
 def current(function: str) -> Checks | None:
     """The checks in force for a function that is being called; None if there are none."""
-    return _checks_of(function, *_setting[0])
-
-
-@functools.cache
-def _checks_of(function: str, policy: str, strict: int) -> Checks | None:
+    policy, strict = _setting[0]
     if policy == "off":
         return None
     return Checks(policy, function, strict, _REASONS.get(function, _NO_REASON))

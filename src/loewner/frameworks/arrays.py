@@ -18,9 +18,10 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
+from ..kernels import replayed
 from ..rules.rule import Array, Arrays, Rule
 from .base import Framework
-from .numpy import NumpySolvers, StandardSolvers
+from .numpy import NumpySolvers, StandardSolvers, threads
 from .operations import COMPARISONS, CONSTANT, NUMPY_NAMES, OPERATIONS, Operation, fit
 
 
@@ -41,6 +42,12 @@ class ArrayLibrary(Framework):
 
     def constant(self, x):
         return plain_value(x)
+
+    def plain(self, *arrays):
+        return all(isinstance(x, np.ndarray) for x in arrays)
+
+    def replayed(self, tape, arrays):
+        return replayed(tape, arrays, threads())
 
     def peek(self, x):
         return x if isinstance(x, np.ndarray) else None
@@ -89,7 +96,7 @@ class ArrayLibrary(Framework):
         """Evaluate a rule; on traced arrays, record its derivative at the innermost level."""
         level = max((x.level for x in inputs if isinstance(x, Traced)), default=0)
         if level == 0:
-            return tuple(rule.evaluate(self.solvers, inputs, outputs))[:outputs]
+            return tuple(self.evaluate(rule, inputs, outputs))[:outputs]
         mine = [isinstance(x, Traced) and x.level == level for x in inputs]
         below = tuple(x.value if m else x for x, m in zip(inputs, mine, strict=True))
         origins = tuple(x.origin if m else None for x, m in zip(inputs, mine, strict=True))
@@ -417,7 +424,7 @@ def pull_back(sources: list[Step], targets: list[tuple[Array, Array]]) -> list[A
         library = next(f for f in map(framework_of, (*step.outputs, *step.inputs)) if f is not None)
         wanted = tuple(o is not None for o in step.origins)
         inputs, outputs, g = library.lift(step.inputs, step.outputs, tuple(found.pop(step)))
-        gs = step.rule.vjp(library, inputs, outputs, g, wanted)
+        gs = library.pull(step.rule, inputs, outputs, g, wanted)
         for origin, g, x in zip(step.origins, gs, step.inputs, strict=True):
             if origin is not None and g is not None:
                 add(origin, fit(library.xp, g, x))

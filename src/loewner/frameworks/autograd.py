@@ -16,9 +16,10 @@ from autograd.core import defjvp_argnums
 from autograd.extend import defvjp_argnums, primitive
 from autograd.tracer import isbox
 
+from ..kernels import replayed
 from ..rules.rule import Array, Arrays, Rule
 from .base import Framework
-from .numpy import NumpySolvers
+from .numpy import NumpySolvers, threads
 
 
 class _Namespace:
@@ -80,7 +81,7 @@ class Autograd(Framework):
 
     def call(self, rule: Rule, *inputs: Array, outputs: int | None = None) -> Arrays:
         if not any(isbox(x) for x in inputs):
-            return tuple(rule.evaluate(self.solvers, inputs, outputs))[:outputs]
+            return tuple(self.evaluate(rule, inputs, outputs))[:outputs]
         found = _learnt(rule)(*inputs)
         return tuple(found[i] for i in range(len(found)))[:outputs]
 
@@ -88,6 +89,12 @@ class Autograd(Framework):
         while isbox(x):
             x = x._value
         return x
+
+    def plain(self, *arrays):
+        return not any(map(isbox, arrays))
+
+    def replayed(self, tape, arrays):
+        return replayed(tape, arrays, threads())
 
     def peek(self, x):
         return None if isbox(x) else x
@@ -119,7 +126,7 @@ def owns(x: Any) -> bool:
 @functools.cache
 def _learnt(rule: Rule) -> Any:
     def evaluate(*inputs):
-        return tuple(rule.evaluate(FRAMEWORK.solvers, inputs))
+        return tuple(FRAMEWORK.evaluate(rule, inputs))
 
     call = primitive(evaluate)
 
@@ -133,7 +140,7 @@ def _learnt(rule: Rule) -> Any:
             g = tuple(None if not isbox(gi) and not np.any(gi) else anp.conj(gi) for gi in g)
             found: Any = (None,) * len(inputs)
             if any(gi is not None for gi in g):
-                found = rule.vjp(FRAMEWORK, inputs, outputs, g, wanted)
+                found = FRAMEWORK.pull(rule, inputs, outputs, g, wanted)
             return tuple(
                 np.zeros(inputs[i].shape, inputs[i].dtype)
                 if found[i] is None

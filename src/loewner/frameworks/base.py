@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..kernels import Tape, evaluated, pulled_back
 from ..rules.pieces import crowded, width
 from ..rules.rule import Array, Arrays, LinearEquation, Rule, Solve, Solvers
 from .numpy import QUICK, apart
@@ -41,6 +42,37 @@ class Framework(ABC):
         """The differentiable solution of a linear equation."""
         rule = Solve(equation, len(masks), len(coefficients), adjoint)
         return self.call(rule, *masks, *coefficients, *rhs)
+
+    def evaluate(self, rule: Rule, inputs: Arrays, outputs: int | None = None) -> Arrays:
+        """`rule.evaluate`; of a stack by the tape of the rule, if nothing watches the arrays."""
+        found = None
+        if "evaluate" in rule.recorded and inputs[0].ndim > 2 and self.plain(*inputs):
+            found = evaluated(self, rule, inputs)
+        return rule.evaluate(self.solvers, inputs, outputs) if found is None else found
+
+    def replayed(self, tape: Tape, arrays: Sequence[Array]) -> tuple[Arrays, bool] | None:
+        """What a tape makes of stacks, and whether one of their matrices is in doubt."""
+        return None
+
+    def pull(
+        self,
+        rule: Rule,
+        inputs: Arrays,
+        outputs: Arrays,
+        cotangents: Arrays,
+        wanted: Sequence[bool],
+    ) -> Arrays:
+        """`rule.vjp`; of a stack by the tape of the rule, if nothing watches the arrays."""
+        found = None
+        if "vjp" in rule.recorded and max(x.ndim for x in outputs) > 2:
+            present = [x for x in (*inputs, *outputs, *cotangents) if x is not None]
+            if self.plain(*present):
+                found = pulled_back(self, rule, inputs, outputs, cotangents, wanted)
+        return rule.vjp(self, inputs, outputs, cotangents, wanted) if found is None else found
+
+    def plain(self, *arrays: Array) -> bool:
+        """Whether arrays are known to be numbers, of which nothing follows what becomes of them."""
+        return False
 
     def peek(self, x: Array) -> Any:
         """The value of x as a NumPy array, if that can be had at once and is all there is to x."""

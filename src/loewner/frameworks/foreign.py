@@ -51,14 +51,8 @@ def decomposed(decomposition: Decomposition, a: jax.Array) -> list[jax.Array]:
         u_s_vh = decomposed(decomposition, a.mT)
         return [x if x.ndim == 2 else x.mT for x in u_s_vh[::-1]]
     k = m if decomposition.full else n
-    shapes = {
-        "eigh": [(b, n), (b, n, n)],
-        "eigvalsh": [(b, n)],
-        "svd": [(b, m, k), (b, n), (b, n, n)],
-        "svdvals": [(b, n)],
-    }[operation]
     target = _target(operation, m, n, k, decomposition.lower, a.dtype.name)
-    results = [jax.ShapeDtypeStruct(x, a.dtype) for x in shapes]
+    results = [jax.ShapeDtypeStruct((b, *x), a.dtype) for x in decomposition.shapes(m, n)]
     return list(jax.ffi.ffi_call(target, results)(a))
 
 

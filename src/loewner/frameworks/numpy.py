@@ -47,7 +47,7 @@ class StandardSolvers:
         return kernel(a)
 
     def compiled(self, decomposition: Decomposition, a: Array) -> Arrays:
-        return decomposition.compiled(np.asarray(a), _cores())
+        return decomposition.compiled(np.asarray(a), threads())
 
     def eigh(self, a: Array, lower: bool) -> tuple[Array, Array]:
         w, v = self.xp.linalg.eigh(hermitian_from_triangle(self.xp, a, lower))
@@ -200,7 +200,7 @@ class NumpySolvers(StandardSolvers):
 
 
 @functools.cache
-def _cores() -> int:
+def threads() -> int:
     """How many threads there may be: those of Numba, which users set by NUMBA_NUM_THREADS."""
     return importlib.import_module("numba").config.NUMBA_NUM_THREADS
 

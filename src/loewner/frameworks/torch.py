@@ -28,7 +28,7 @@ from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
-from ..kernels import Decomposition
+from ..kernels import Decomposition, replayed
 from ..rules.pieces import width
 from ..rules.rule import Array, Arrays, HostRule, Rule
 from .base import Framework
@@ -210,14 +210,9 @@ def _decomposed(
 @_decomposed.register_fake
 def _(a, operation, method, lower, full):
     *batch, m, n = a.shape
-    k = min(m, n)
-    values = a.new_empty((*batch, k), dtype=a.real.dtype)
-    if operation in ("eigvalsh", "svdvals"):
-        return [values]
-    if operation == "eigh":
-        return [values, torch.empty_like(a)]
-    p, q = (m, n) if full else (k, k)
-    return [a.new_empty((*batch, m, p)), values, a.new_empty((*batch, q, n))]
+    shapes = Decomposition(operation, method, lower, full).shapes(m, n)
+    kinds = (a.dtype if len(x) == 2 else a.real.dtype for x in shapes)
+    return [a.new_empty((*batch, *x), dtype=d) for x, d in zip(shapes, kinds, strict=True)]
 
 
 def _eig_with_left(a):
@@ -237,7 +232,7 @@ class Torch(Framework):
         if isinstance(rule, HostRule):
             return (_on_host(rule, inputs),)
         if not _differentiates(inputs):
-            return tuple(rule.evaluate(self.solvers, inputs, outputs))[:outputs]
+            return tuple(self.evaluate(rule, inputs, outputs))[:outputs]
         if torch.compiler.is_compiling():
             return Reverse.apply(rule, *inputs)[:outputs]
         if peek_interpreter_stack() is not None:
@@ -249,6 +244,14 @@ class Torch(Framework):
             return super().solve(equation, masks, coefficients, rhs, adjoint)
         solve = equation.solve_adjoint if adjoint else equation.solve
         return solve(self.xp, masks, coefficients, rhs)
+
+    def plain(self, *arrays):
+        return not _differentiates(arrays) and not any(map(_hidden, arrays))
+
+    def replayed(self, tape, arrays):
+        lent = [x.numpy(force=True) for x in arrays]
+        found, doubt = replayed(tape, lent, torch.get_num_threads())
+        return tuple(x if x is None else torch.from_numpy(x) for x in found), doubt
 
     def constant(self, x):
         if not torch.compiler.is_compiling() and is_legacy_batchedtensor(x):
@@ -390,7 +393,7 @@ class Reverse(torch.autograd.Function):
 
     @staticmethod
     def forward(rule: Rule, *inputs: torch.Tensor) -> Arrays:
-        return tuple(_dense(x) for x in rule.evaluate(FRAMEWORK.solvers, inputs))
+        return tuple(_dense(x) for x in FRAMEWORK.evaluate(rule, inputs))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -410,7 +413,7 @@ class Reverse(torch.autograd.Function):
         kept = ctx.saved_tensors  # once: activation checkpointing unpacks no more
         inputs, outputs = kept[: ctx.count], kept[ctx.count :]
         cotangents = tuple(g if g is None else g.resolve_conj() for g in cotangents)
-        found = ctx.rule.vjp(FRAMEWORK, inputs, outputs, cotangents, wanted)
+        found = FRAMEWORK.pull(ctx.rule, inputs, outputs, cotangents, wanted)
         return (None, *(g if w else None for g, w in zip(found, wanted, strict=True)))
 
 

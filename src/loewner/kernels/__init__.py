@@ -1,95 +1,21 @@
 """How a decomposition is computed, without derivatives: by LAPACK or by kernels of our own.
 
 A rule asks its solvers for a `Decomposition`, `choose` says which kernel computes it, and the
-framework hands the kernel a stack in blocks.
+framework hands the kernel a stack in blocks. Derivatives of stacks of small matrices follow
+the `Tape` of their rule.
 """
 
-from __future__ import annotations
-
-import dataclasses
-import functools
-import math
-from typing import Any
-
-from .._optional import needed
-from ..rules.rule import Array, Arrays, Solvers
-from . import jacobi
 from .choice import METHODS, Plan, choose
+from .decomposition import Decomposition
+from .tape import Tape, evaluated, pulled_back, replayed
 
-__all__ = ["METHODS", "Decomposition", "Plan", "choose"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Decomposition:
-    """A decomposition of a stack a (..., m, n), and by which method.
-
-    "eigh" gives (w, V), "eigvalsh" (w,), "svd" (U, s, Vh) and "svdvals" (s,).
-    """
-
-    operation: str
-    method: str = "auto"
-    lower: bool = True
-    """The triangle that eigh and eigvalsh read."""
-    full: bool = False
-    """Whether the U and Vh of svd are square."""
-
-    def plan(self, solvers: Solvers, a: Array, remembered: bool = True) -> Plan:
-        """The kernel for this stack, perhaps as remembered: compilers do not trace memories."""
-        *batch, m, n = a.shape
-        count = math.prod(batch)
-        if 0 in (count, m, n):
-            return Plan("lapack")
-        find = _remembered if remembered else _plan
-        where, dtype = solvers.platform(a), str(a.dtype)
-        framework = solvers.name, solvers.compiles
-        return find(self.operation, (m, n), dtype, count, where, *framework, self.method)
-
-    def evaluate(self, solvers: Solvers, a: Array) -> Arrays:
-        """The factors; a kernel of our own is handed one block of the stack at a time."""
-        plan = self.plan(solvers, a)
-        if plan.method == "lapack" and not plan.shared:
-            return self.lapack(solvers, a)
-        batch = tuple(a.shape[:-2])
-        flat = solvers.xp.reshape(a, (-1, *a.shape[-2:]))
-        if plan.method == "compiled":
-            found = solvers.compiled(self, flat)
-        elif plan.shared:
-            found = solvers.on_all_cores(functools.partial(self.lapack, solvers), flat)
-        else:
-            kernel = functools.partial(self.jacobi, solvers)
-            found = solvers.in_blocks(kernel, flat, plan.block or flat.shape[0])
-        return tuple(solvers.xp.reshape(x, (*batch, *x.shape[1:])) for x in found)
-
-    def lapack(self, solvers: Solvers, a: Array) -> Arrays:
-        """By the framework's own solver."""
-        if self.operation == "eigh":
-            return solvers.eigh(a, self.lower)
-        if self.operation == "eigvalsh":
-            return (solvers.eigvalsh(a, self.lower),)
-        if self.operation == "svd":
-            return solvers.svd(a, self.full)
-        return (solvers.svdvals(a),)
-
-    def jacobi(self, solvers: Solvers, a: Array) -> Arrays:
-        """By Jacobi's method, of a block (b, m, n)."""
-        vectors = self.operation in ("eigh", "svd")
-        if self.operation in ("eigh", "eigvalsh"):
-            return jacobi.eigh(solvers, a, self.lower, vectors)
-        return jacobi.svd(solvers, a, self.full, vectors)
-
-    def compiled(self, a: Array, threads: int) -> Arrays:
-        """By Jacobi's method, compiled, of real matrices (b, m, n), NumPy arrays."""
-        needed("numba", "method='compiled'")
-        from . import compiled  # half a second, for Numba
-
-        vectors = self.operation in ("eigh", "svd")
-        if self.operation in ("eigh", "eigvalsh"):
-            return compiled.eigh(a, self.lower, vectors, threads)
-        return compiled.svd(a, self.full, vectors, threads)
-
-
-def _plan(operation: str, shape: tuple[int, int], dtype: str, batch: int, *where: Any) -> Plan:
-    return choose(operation, shape, dtype.split(".")[-1], batch, *where)
-
-
-_remembered = functools.lru_cache(1024)(_plan)
+__all__ = [
+    "METHODS",
+    "Decomposition",
+    "Plan",
+    "Tape",
+    "choose",
+    "evaluated",
+    "pulled_back",
+    "replayed",
+]

@@ -96,6 +96,16 @@ def choose(
     return Plan("jacobi", max(256, _ENTRIES.get(framework, 2**17) // size))
 
 
+def replays(
+    shape: tuple[int, int], dtypes: set[str], batch: int, platform: str, compiles: bool
+) -> bool:
+    """Whether the derivatives of a stack are taken from a tape; the parameters are as above."""
+    m, n = max(shape), min(shape)
+    kind = len(dtypes) == 1 and dtypes <= {"float32", "float64"} and platform == "cpu"
+    small = 1 < n <= 16 and m <= 4 * n and batch >= _LEAST_COMPILED
+    return kind and small and compiles and has_numba()
+
+
 @functools.cache
 def has_numba() -> bool:
     """Whether Numba is installed, goes with this NumPy, and is not switched off."""

@@ -33,7 +33,7 @@ _LEAST_PER_THREAD = 1e6
 """How many turned pairs of numbers are worth a thread, some hundreds of microseconds."""
 
 # contraction alone of what is called fast: a product and a sum are rounded once
-_OPTIONS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+OPTIONS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
 
 def eigh(a: np.ndarray, lower: bool, vectors: bool, threads: int) -> tuple[np.ndarray, ...]:
@@ -42,7 +42,7 @@ def eigh(a: np.ndarray, lower: bool, vectors: bool, threads: int) -> tuple[np.nd
     w = np.empty((b, n), a.dtype)
     v = np.empty((b, n, n) if vectors else (0, n, n), a.dtype)
     kernel = eigh_kernel(n, vectors, a.dtype.name)
-    _shared(kernel, b, n**3, threads, np.ascontiguousarray(a), lower, w, v)
+    shared(kernel, b, n**3, threads, np.ascontiguousarray(a), lower, w, v)
     return (w, v) if vectors else (w,)
 
 
@@ -57,17 +57,22 @@ def svd(a: np.ndarray, full: bool, vectors: bool, threads: int) -> tuple[np.ndar
     u = np.empty((b, m, k) if vectors else (0, m, k), a.dtype)
     vh = np.empty((b, n, n) if vectors else (0, n, n), a.dtype)
     kernel = svd_kernel(m, n, k, vectors, a.dtype.name)
-    _shared(kernel, b, m * n**2, threads, np.ascontiguousarray(a), u, s, vh)
+    shared(kernel, b, m * n**2, threads, np.ascontiguousarray(a), u, s, vh)
     if not vectors:
         return (s,)
     return (vh.swapaxes(1, 2), s, u.swapaxes(1, 2)) if wide else (u, s, vh)
 
 
-def _shared(kernel: Any, b: int, work: int, threads: int, *arrays: Any) -> None:
-    """kernel(first, last, *arrays) of whole blocks of the stack for each thread."""
-    blocks = -(-b // _LANES)
+def shared(
+    kernel: Any, b: int, work: float, threads: int, *arrays: Any, lanes: int = _LANES
+) -> None:
+    """kernel(first, last, *arrays) of whole blocks of the stack for each thread.
+
+    `work` is what one matrix takes, in turned pairs of numbers.
+    """
+    blocks = -(-b // lanes)
     count = max(1, min(threads, blocks, int(b * work / _LEAST_PER_THREAD)))
-    ends = [min(b, blocks * i // count * _LANES) for i in range(count + 1)]
+    ends = [min(b, blocks * i // count * lanes) for i in range(count + 1)]
     if count == 1:
         kernel(0, b, *arrays)
         return
@@ -79,11 +84,12 @@ def _shared(kernel: Any, b: int, work: int, threads: int, *arrays: Any) -> None:
             other.result()
 
 
-def _built(function: Any, name: str, dtype: str, arguments: str) -> Any:
+def built(function: Any, name: str, dtype: str, arguments: str) -> Any:
     """The function compiled for (first, last, *arguments).
 
     A letter stands for an argument: "a" a stack to read, "m" or "s" a stack of matrices or of
-    vectors to write, "b" a truth value.
+    vectors to write, "b" a truth value, "v" a vector to read, "i" a table of integers, "p" one
+    of addresses, "n" an integer and "t" a vector of truth values to write.
     """
     # The name of its files: functions of one name share an index on disk, in which processes
     # that compile at the same time may exchange them.
@@ -94,16 +100,21 @@ def _built(function: Any, name: str, dtype: str, arguments: str) -> Any:
         "m": number[:, :, ::1],
         "s": number[:, ::1],
         "b": numba.types.boolean,
+        "v": numba.types.Array(number, 1, "C", readonly=True),
+        "i": numba.types.Array(numba.types.int32, 2, "C", readonly=True),
+        "p": numba.types.int64[:, ::1],
+        "n": numba.types.int64,
+        "t": numba.types.boolean[::1],
     }
     position = numba.types.int64
     signature = numba.types.void(position, position, *(kinds[x] for x in arguments))
     try:
-        return numba.njit(signature, cache=True, **_OPTIONS)(function)
+        return numba.njit(signature, cache=True, **OPTIONS)(function)
     except RuntimeError:  # there is no folder to write to
-        return numba.njit(signature, **_OPTIONS)(function)
+        return numba.njit(signature, **OPTIONS)(function)
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _turn(d, x, noise, one):
     """z and the shift of (1) in `jacobi`, and t with c = 1 - z t.
 
@@ -119,7 +130,7 @@ def _turn(d, x, noise, one):
     return z, z / (one + c), square / h
 
 
-@numba.njit(inline="always", **_OPTIONS)
+@numba.njit(inline="always", **OPTIONS)
 def _turn_rows(x, p, q, z, t):
     """Rows p and q of the buffer turned by the z and t in two other rows."""
     for l in range(_LANES):
@@ -128,7 +139,7 @@ def _turn_rows(x, p, q, z, t):
         x[q, l] = right + x[z, l] * (left - x[t, l] * right)
 
 
-@numba.njit(inline="always", **_OPTIONS)
+@numba.njit(inline="always", **OPTIONS)
 def _swap_rows(x, p, q, swap):
     """Rows p and q of the buffer exchanged in the lanes in which a third is not zero."""
     for l in range(_LANES):
@@ -137,7 +148,7 @@ def _swap_rows(x, p, q, swap):
         x[q, l] = left if x[swap, l] != 0 else right
 
 
-@numba.njit(inline="always", **_OPTIONS)
+@numba.njit(inline="always", **OPTIONS)
 def _start(x, first, n):
     """The columns of the identity, from that row of the buffer on."""
     for j in range(n):
@@ -146,7 +157,7 @@ def _start(x, first, n):
                 x[first + j * n + i, l] = 1 if i == j else 0
 
 
-@numba.njit(inline="always", **_OPTIONS)
+@numba.njit(inline="always", **OPTIONS)
 def _inner(x, p, q, m, out):
     """The inner products of columns of m rows that begin at rows p and q, into another row."""
     for l in range(_LANES):
@@ -156,7 +167,7 @@ def _inner(x, p, q, m, out):
             x[out, l] += x[p + i, l] * x[q + i, l]
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _rescaled(x, rows, sizes, exponents, low, high):
     """The first rows of the lanes that leave the range scaled by a power of two, 2^-exponent.
 
@@ -187,7 +198,7 @@ def _rescaled(x, rows, sizes, exponents, low, high):
     return True
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _scale_back(values, exponent):
     """The values of a matrix that was scaled by 2^-exponent, in two steps as there."""
     one, half = values.dtype.type(1), exponent // 2
@@ -196,7 +207,7 @@ def _scale_back(values, exponent):
         values[j] = values[j] * first * second
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _at(i, j):
     """The row of a_ij in the lower triangle by rows.
 
@@ -291,7 +302,7 @@ def eigh_kernel(n: int, vectors: bool, dtype: str) -> Any:
                     if vectors and w[start + l, 0] != w[start + l, 0]:
                         v[start + l] = np.nan
 
-    return _built(kernel, f"eigh_{n}_{vectors:d}", dtype, "absm")
+    return built(kernel, f"eigh_{n}_{vectors:d}", dtype, "absm")
 
 
 @functools.cache
@@ -390,10 +401,10 @@ def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Any:
                         u[start + l] = np.nan
                         vh[start + l] = np.nan
 
-    return _built(kernel, f"svd_{m}_{n}_{k}_{vectors:d}", dtype, "amsm")
+    return built(kernel, f"svd_{m}_{n}_{k}_{vectors:d}", dtype, "amsm")
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**OPTIONS)
 def _complete(u, s, eps):
     """The columns of u whose singular values say nothing, made orthonormal to those before them.
 

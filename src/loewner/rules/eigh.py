@@ -22,7 +22,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
-from ..kernels import Decomposition
+from ..kernels.decomposition import Decomposition
 from .pieces import (
     adjoint,
     column_products,
@@ -101,6 +101,7 @@ class Eigh(Rule):
     those of a matrix nearby without clusters, of the same V.
     """
 
+    recorded = ("vjp",)
     lower: bool = True
     checks: Checks | None = None
     split: bool = False

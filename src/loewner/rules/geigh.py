@@ -19,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ..kernels import Decomposition
+from ..kernels.decomposition import Decomposition
 from .eigh import HermitianReport
 from .pieces import (
     adjoint,

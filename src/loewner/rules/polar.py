@@ -44,6 +44,7 @@ class Polar(Rule):
     the solver is to be handed A^H, `rotation` that det(W V^H) = 1 is wanted (A real, square).
     """
 
+    recorded = ("evaluate", "vjp")
     rotation: bool = False
     wide: bool = False
     checks: Checks | None = None

@@ -315,7 +315,9 @@ class FiniteReport(Report):
 
     def ruled_out(self, ops, known, cotangents):
         whole = ops.number(ops.xp.sum(*cotangents))
-        return whole is not None and math.isfinite(abs(whole))
+        if whole is None:
+            return super().ruled_out(ops, known, cotangents)
+        return math.isfinite(abs(whole))
 
     def findings(self, xp, known, cotangents):
         (g,) = cotangents

@@ -178,6 +178,13 @@ class Rule(ABC):
     needs_inputs: bool = False
     """Whether the derivatives read the inputs; if not, they are not kept alive."""
 
+    recorded: tuple[str, ...] = ()
+    """What may be kept as a tape (`kernels.tape`), of "evaluate" and "vjp".
+
+    All inputs and outputs are then stacks with the same leading dimensions, the first input is
+    one of matrices, and one of the outputs as well.
+    """
+
     linear: bool = False
     """Whether the rule is linear in one or more of its inputs, jointly or each by itself.
 

@@ -25,7 +25,7 @@ import dataclasses
 import math
 from typing import Any
 
-from ..kernels import Decomposition
+from ..kernels.decomposition import Decomposition
 from .operator_integral import DataGradient, OperatorIntegral, conjugate
 from .pieces import adjoint, filled, herm, like, poison, real, skew, total
 from .reports import Checks, FiniteReport, Watch, watch

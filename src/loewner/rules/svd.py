@@ -30,7 +30,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
-from ..kernels import Decomposition
+from ..kernels.decomposition import Decomposition
 from .pieces import (
     adjoint,
     column_products,
@@ -192,6 +192,7 @@ class Svd(Rule):
     are then those that the solver returns for the wide matrix, phases included.
     """
 
+    recorded = ("vjp",)
     full: bool = False
     wide: bool = False
     checks: Checks | None = None

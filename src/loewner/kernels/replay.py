@@ -1,0 +1,224 @@
+"""The machine that follows a `Tape`, compiled by Numba.
+
+A block of matrices is worked at a time. A row of the buffer is one number of each of them, so
+that the innermost loops run over the matrices and become vector instructions, as in
+`compiled`; what it takes to read an instruction is shared by all. There is one machine for all
+tapes, which is compiled at its first use and kept on disk.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numba
+import numpy as np
+from numba import carray  # pyright: ignore[reportPrivateImportUsage]
+from numba.extending import intrinsic
+
+from .compiled import OPTIONS, built, shared
+from .tape import (
+    ABS,
+    ADD,
+    COPY,
+    DIVIDE,
+    DOUBT,
+    EQUAL,
+    LESS,
+    LESS_EQUAL,
+    LOAD,
+    MATMUL,
+    MAXIMUM,
+    MULTIPLY,
+    NEGATIVE,
+    SQRT,
+    STORE,
+    SUBTRACT,
+    WHERE,
+    Tape,
+)
+
+
+def replay(
+    tape: Tape, arrays: Sequence[np.ndarray], threads: int
+) -> tuple[tuple[np.ndarray | None, ...], np.ndarray]:
+    """The results (b, ...) for stacks (b, ...), and which matrices are in doubt, (b,)."""
+    b, dtype = arrays[0].shape[0], arrays[0].dtype
+    results = tuple(None if x is None else np.empty((b, *x), dtype) for x in tape.results)
+    doubt = np.zeros(b, bool)
+    places = np.array([_place(x) for x in (*arrays, *results)], np.int64)
+    instructions, constants, work = _table(tape, dtype.name)
+    lanes = 128 if tape.rows <= _FEW_ROWS else 64
+    kernel = machine(dtype.name, lanes)
+    more = instructions, constants, tape.rows, places, doubt
+    shared(kernel, b, work, threads, *more, lanes=lanes)
+    return results, doubt
+
+
+_FEW_ROWS = 200
+"""So many rows of the buffer stay in the cache with 128 matrices."""
+
+
+@functools.lru_cache(1024)
+def _table(tape: Tape, dtype: str) -> tuple[np.ndarray, np.ndarray, float]:
+    """The instructions and the constants as arrays, and how much work there is."""
+    table = np.array(tape.instructions, np.int32)
+    sums = np.where(table[:, 0] == MATMUL, table[:, 12], 1)
+    work = float((table[:, 1] * table[:, 2] * sums).sum()) / 4  # as much as turned pairs
+    return table, np.array(tape.constants, dtype), work
+
+
+def _place(x: np.ndarray | None) -> list[int]:
+    """The address of an array (b, n) or (b, m, n), and its strides in numbers."""
+    if x is None:
+        return [0, 0, 0, 0]
+    step, *steps = (s // x.itemsize for s in x.strides)
+    return [x.ctypes.data, step, *[0, 0, *steps][-2:]]
+
+
+def _pointer(context: Any, address: Any) -> Any:
+    """An integer as a pointer."""
+    types = numba.types
+
+    def build(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.int64), build
+
+
+pointer: Any = intrinsic(_pointer)
+
+
+@numba.njit(inline="always", **OPTIONS)
+def _entry(x, lanes, what, p, q, r, s):
+    """One entry of a result, in row p, from those of the operands in rows q, r and s."""
+    if what == ADD:
+        for l in range(lanes):
+            x[p, l] = x[q, l] + x[r, l]
+    elif what == SUBTRACT:
+        for l in range(lanes):
+            x[p, l] = x[q, l] - x[r, l]
+    elif what == MULTIPLY:
+        for l in range(lanes):
+            x[p, l] = x[q, l] * x[r, l]
+    elif what == DIVIDE:
+        for l in range(lanes):
+            x[p, l] = x[q, l] / x[r, l]
+    elif what == COPY:
+        for l in range(lanes):
+            x[p, l] = x[q, l]
+    elif what == WHERE:
+        for l in range(lanes):
+            y, z = x[q, l], x[r, l]
+            x[p, l] = y if x[s, l] != 0 else z
+    elif what == MAXIMUM:
+        for l in range(lanes):
+            y, z = x[q, l], x[r, l]
+            x[p, l] = y if y > z or y != y else z  # NaN if there is one
+    elif what == ABS:
+        for l in range(lanes):
+            x[p, l] = abs(x[q, l])
+    elif what == LESS_EQUAL:
+        for l in range(lanes):
+            x[p, l] = x[q, l] <= x[r, l]
+    elif what == LESS:
+        for l in range(lanes):
+            x[p, l] = x[q, l] < x[r, l]
+    elif what == EQUAL:
+        for l in range(lanes):
+            x[p, l] = x[q, l] == x[r, l]
+    elif what == NEGATIVE:
+        for l in range(lanes):
+            x[p, l] = -x[q, l]
+    elif what == SQRT:
+        for l in range(lanes):
+            x[p, l] = math.sqrt(x[q, l])
+
+
+@numba.njit(inline="always", **OPTIONS)
+def _inner(x, lanes, p, q, q1, r, r1, length):
+    """The inner product of the rows q, q + q1, ... and r, r + r1, ..., four at a time."""
+    terms = (length - 1) % 4 + 1
+    if terms == 1:
+        for l in range(lanes):
+            x[p, l] = x[q, l] * x[r, l]
+    elif terms == 2:
+        for l in range(lanes):
+            x[p, l] = x[q, l] * x[r, l] + x[q + q1, l] * x[r + r1, l]
+    elif terms == 3:
+        for l in range(lanes):
+            y = x[q, l] * x[r, l] + x[q + q1, l] * x[r + r1, l]
+            x[p, l] = y + x[q + 2 * q1, l] * x[r + 2 * r1, l]
+    else:
+        for l in range(lanes):
+            y = x[q, l] * x[r, l] + x[q + q1, l] * x[r + r1, l]
+            z = x[q + 2 * q1, l] * x[r + 2 * r1, l] + x[q + 3 * q1, l] * x[r + 3 * r1, l]
+            x[p, l] = y + z
+    for k in range(terms, length, 4):
+        qk = q + k * q1
+        rk = r + k * r1
+        for l in range(lanes):
+            y = x[qk, l] * x[rk, l] + x[qk + q1, l] * x[rk + r1, l]
+            z = x[qk + 2 * q1, l] * x[rk + 2 * r1, l] + x[qk + 3 * q1, l] * x[rk + 3 * r1, l]
+            x[p, l] += y + z
+
+
+@functools.cache
+def machine(dtype: str, lanes: int) -> Any:
+    """The machine for one precision, and so many matrices at a time."""
+    number = np.dtype(dtype).type
+
+    def kernel(first, last, tape, constants, rows, places, doubt):
+        x = np.empty((rows, lanes), number)
+        for r in range(len(constants)):
+            for l in range(lanes):
+                x[r, l] = constants[r]
+        for start in range(first, last, lanes):
+            count = min(lanes, last - start)
+            for t in range(len(tape)):
+                what, m, n = tape[t, 0], tape[t, 1], tape[t, 2]
+                d, d0, d1 = tape[t, 3], tape[t, 4], tape[t, 5]
+                a, a0, a1 = tape[t, 6], tape[t, 7], tape[t, 8]
+                b, b0, b1 = tape[t, 9], tape[t, 10], tape[t, 11]
+                c, c0, c1 = tape[t, 12], tape[t, 13], tape[t, 14]
+                if what <= STORE:  # or LOAD
+                    place = a if what == LOAD else d
+                    step, s0, s1 = places[place, 1], places[place, 2], places[place, 3]
+                    memory = carray(pointer(places[place, 0]), (last * step + 1,), number)
+                    for i in range(m):
+                        for j in range(n):
+                            at = start * step + i * s0 + j * s1
+                            if what == STORE:
+                                p = a + i * a0 + j * a1
+                                for l in range(count):
+                                    memory[at + l * step] = x[p, l]
+                                continue
+                            p = d + i * d0 + j * d1
+                            if a0 == 1:
+                                at += j * s0
+                            if count == lanes:
+                                for l in range(lanes):
+                                    x[p, l] = memory[at + l * step]
+                            else:
+                                for l in range(lanes):
+                                    x[p, l] = memory[at + min(l, count - 1) * step]
+                elif what == DOUBT:
+                    for l in range(count):
+                        doubt[start + l] |= x[a, l] != 0
+                elif what == MATMUL:
+                    for i in range(m):
+                        for j in range(n):
+                            p = d + i * d0 + j * d1
+                            _inner(x, lanes, p, a + i * a0, a1, b + j * b1, b0, c)
+                else:
+                    for i in range(m):
+                        for j in range(n):
+                            p = d + i * d0 + j * d1
+                            q = a + i * a0 + j * a1
+                            r = b + i * b0 + j * b1
+                            s = c + i * c0 + j * c1
+                            _entry(x, lanes, what, p, q, r, s)
+
+    return built(kernel, f"replay_{lanes}", dtype, "ivnpt")

@@ -1,0 +1,272 @@
+"""Derivatives of stacks of small matrices that follow a tape."""
+
+import functools
+import warnings
+
+import numpy as np
+import pytest
+
+import loewner as lw
+from loewner import rules
+from loewner.kernels import tape
+from loewner.kernels.choice import has_numba, replays
+from loewner.rules.polar import Polar
+from loewner.rules.reports import Checks, DerivativeWarning
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.skipif(not has_numba(), reason="the machine needs Numba")
+
+CHECKS = Checks("warn", "test")
+BATCH = 200
+FUNCTIONS = {
+    "eigh": lambda a: tuple(lw.eigh(a + a.mT)),
+    "eigvalsh": lambda a: (lw.eigvalsh(a + a.mT),),
+    "svd": lambda a: tuple(lw.svd(a, full_matrices=False)),
+    "svdvals": lambda a: (lw.svdvals(a),),
+    "nearest_orthogonal": lambda a: (lw.nearest_orthogonal(a),),
+    "nearest_rotation": lambda a: (lw.nearest_rotation(a),),
+}
+SQUARE = "eigh", "eigvalsh", "nearest_rotation"
+
+
+def pulled(function, a, cotangents, **options):
+    a = a.detach().requires_grad_()
+    outputs = function(a)
+    given = [g.expand(x.shape) for g, x in zip(cotangents, outputs, strict=True)]
+    return torch.autograd.grad(outputs, a, given, **options)[0]
+
+
+def gaussian(*shape, dtype=torch.float64, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def cotangents(function, a):
+    return [gaussian(*x.shape, dtype=a.dtype, seed=i) for i, x in enumerate(function(a), 1)]
+
+
+@pytest.fixture
+def replays_seen(monkeypatch):
+    """How many stacks followed a tape, and whether one of their matrices was in doubt."""
+    seen = []
+
+    def spy(*args):
+        found = tape.replayed(*args)
+        seen.append(found[1])
+        return found
+
+    monkeypatch.setattr("loewner.frameworks.torch.replayed", spy)
+    monkeypatch.setattr("loewner.frameworks.arrays.replayed", spy)
+    monkeypatch.setattr("loewner.frameworks.autograd.replayed", spy)
+    return seen
+
+
+def test_the_machine_computes_what_numpy_computes():
+    def words(xp, x, v):
+        near = xp.abs(v[1:] - v[:-1]) <= 0.3
+        label = xp.cumulative_sum(xp.astype(~near, xp.int32), axis=-1, include_initial=True)
+        same = label[:, None] == label[None, :]
+        rows = xp.sum(xp.where(same, x, -x) @ x.mT, axis=-1)
+        size = xp.sqrt(xp.sum(x * x, axis=(-2, -1))) + xp.max(xp.abs(x), axis=-1)
+        first = xp.where((v > 0) & (v < 1) | (v >= 2), v / size, xp.zeros_like(v))
+        return xp.concat([rows, first, 1 - v], axis=-1), x @ x @ x.mT / 2
+
+    rng = np.random.default_rng(0)
+    x, v = rng.standard_normal((BATCH, 5, 5)), rng.standard_normal((BATCH, 5))
+    recorder = tape.Recorder("float64")
+    recorded = recorder.tape(words(recorder.xp, recorder.given((5, 5)), recorder.given((5,))))
+    found, doubt = tape.replayed(recorded, [x, v], 1)
+    assert not doubt
+    for i in range(BATCH):
+        for got, right in zip(found, words(np, x[i], v[i]), strict=True):
+            np.testing.assert_allclose(got[i], right, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("shape", [(2, 2), (3, 3), (5, 3), (3, 5), (7, 7), (16, 16)], ids=str)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_gradients_of_a_stack_are_those_of_its_matrices(name, shape, dtype, replays_seen):
+    if name in SQUARE and shape[0] != shape[1]:
+        pytest.skip("of square matrices")
+    function, a = FUNCTIONS[name], gaussian(2, 40, *shape, dtype=dtype)
+    g = cotangents(function, a)
+    replays_seen.clear()
+    found = pulled(function, a, g)
+    # nearest_* are evaluated by a tape as well, where their determinants are small
+    whole = name == "nearest_orthogonal" or (name == "nearest_rotation" and shape[0] <= 4)
+    assert replays_seen == [False] * (1 + whole)
+    # word by word, of the frames of the same kernel
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("loewner.frameworks.base.evaluated", lambda *_: None)
+        patch.setattr("loewner.frameworks.base.pulled_back", lambda *_: None)
+        right = pulled(function, a, g)
+    size = torch.linalg.matrix_norm(right).max()
+    assert (found - right).abs().max() <= 20 * torch.finfo(dtype).eps * size
+    assert len(replays_seen) == 1 + whole
+
+
+@pytest.mark.parametrize("present", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
+def test_absent_cotangents_of_svd_are_absent_from_the_tape(present, replays_seen):
+    def function(a):
+        u, s, vh = lw.svd(a, full_matrices=False)
+        return tuple((u * u, s, vh * vh)[i] for i in present)
+
+    a = gaussian(BATCH, 3, 3)
+    g = cotangents(function, a)
+    found = pulled(function, a, g)
+    alone = torch.stack([pulled(function, x, y) for x, *y in zip(a, *g, strict=True)])
+    assert replays_seen == [False]
+    np.testing.assert_allclose(found, alone, rtol=1e-9, atol=1e-9)
+
+
+def test_cotangents_may_be_views_of_one_number(replays_seen):
+    a = gaussian(BATCH, 3, 3)
+    found = pulled(lambda a: (lw.eigvalsh(a + a.mT),), a, [torch.ones(())])
+    assert replays_seen == [False]
+    np.testing.assert_allclose(found, 2 * np.broadcast_to(np.eye(3), a.shape), atol=1e-14)
+
+
+def test_a_matrix_in_doubt_is_reported_as_ever(replays_seen):
+    a = gaussian(BATCH, 3, 3)
+    a[7] = torch.eye(3)
+
+    def one_of_a_pair(a):
+        return (lw.eigvalsh(a + a.mT)[..., 0],)
+
+    with pytest.warns(DerivativeWarning, match=rf"coincide.*\(1 of {BATCH} matrices\)"):
+        pulled(one_of_a_pair, a, [torch.ones(())])
+    assert replays_seen == [True]
+
+
+def test_a_repeated_eigenvalue_in_a_stack_keeps_the_derivative_of_invariant_losses(replays_seen):
+    a = gaussian(BATCH, 3, 3)
+    a[::3] = torch.eye(3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = pulled(lambda a: ((lw.eigvalsh(a + a.mT) ** 2).sum(),), a, [torch.ones(())])
+    assert replays_seen == [True]
+    np.testing.assert_allclose(found, 4 * (a + a.mT), atol=1e-12)  # of |A + A^T|^2
+
+
+def test_a_singular_matrix_in_a_stack_is_no_doubt_of_its_polar_factor(replays_seen):
+    # W of a real matrix is smooth where one singular value vanishes
+    a = gaussian(BATCH, 3, 3)
+    a[5] = torch.diag(torch.tensor([2.0, 1.0, 0.0]))
+    g = gaussian(BATCH, 3, 3, seed=1)
+    found = pulled(FUNCTIONS["nearest_rotation"], a, [g])
+    assert replays_seen == [False, False]
+    np.testing.assert_allclose(
+        found[5], pulled(FUNCTIONS["nearest_rotation"], a[5], [g[5]]), atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5])
+def test_rotations_of_a_stack_are_those_of_its_matrices(n):
+    a = gaussian(BATCH, n, n)
+    found = lw.nearest_rotation(a)
+    np.testing.assert_allclose(torch.linalg.det(found), np.ones(BATCH), rtol=1e-13)
+    np.testing.assert_allclose(found, torch.stack([lw.nearest_rotation(x) for x in a]), atol=1e-9)
+
+
+def test_nan_in_a_matrix_stays_in_its_gradient():
+    a = gaussian(BATCH, 3, 3)
+    a[3, 0, 0] = torch.nan
+    found = pulled(FUNCTIONS["eigh"], a, cotangents(FUNCTIONS["eigh"], a))
+    assert found[3].isnan().any()
+    assert found[:3].isfinite().all()
+    assert found[4:].isfinite().all()
+
+
+def test_second_derivatives_do_not_follow_a_tape(replays_seen):
+    a = gaussian(BATCH, 3, 3)
+
+    def pull_cubes(a):
+        w = lw.eigvalsh(a + a.mT)
+        return torch.autograd.grad((w**3).sum(), a, create_graph=True)[0]
+
+    x = a.clone().requires_grad_()
+    first = pull_cubes(x)
+    assert replays_seen == []
+    (found,) = torch.autograd.grad((first * a).sum(), x)
+    # the gradient is 6 (A + A^T)^2, homogeneous of degree two
+    h = a + a.mT
+    np.testing.assert_allclose(first.detach(), 6 * h @ h, atol=1e-11)
+    np.testing.assert_allclose(found, 12 * h @ h, atol=1e-10)
+
+
+def test_gradients_of_torch_func_and_forward_mode_are_those_of_a_stack():
+    a = gaussian(BATCH, 3, 3)
+
+    def loss(a):
+        w, v = lw.eigh(a + a.mT)
+        return (w**3).sum() + (v[..., 0, :] ** 2 * w).sum()
+
+    x = a.clone().requires_grad_()
+    (right,) = torch.autograd.grad(loss(x), x)
+    np.testing.assert_allclose(torch.func.grad(loss)(a), right, atol=1e-12)
+    np.testing.assert_allclose(torch.func.vmap(torch.func.grad(loss))(a), right, atol=1e-12)
+    along = torch.func.jvp(loss, (a,), (a,))[1]
+    np.testing.assert_allclose(along, (right * a).sum(), rtol=1e-12)
+
+
+def test_numpy_and_autograd_follow_the_tape(replays_seen):
+    a = gaussian(BATCH, 3, 3).numpy()
+    right = pulled(lambda a: (lw.svdvals(a) ** 3,), torch.from_numpy(a), [torch.ones(())])
+    _, pullback = lw.vjp(lambda a: (lw.svdvals(a) ** 3).sum(), a)
+    np.testing.assert_allclose(pullback(np.array(1.0))[0], right, atol=1e-12)
+    assert replays_seen == [False, False]
+    autograd = pytest.importorskip("autograd")
+    found = autograd.grad(lambda a: (lw.svdvals(a) ** 3).sum())(a)
+    np.testing.assert_allclose(found, right, atol=1e-12)
+    assert replays_seen == [False, False, False]
+
+
+def shapes(m, n, full=False):
+    values, frames = (n,), [(m, n), (n, n)]
+    if m > n:
+        return values, *frames, *([(m, m - n)] if full else []), (n, n), (m, n)
+    return values, *frames, (n, n)
+
+
+@pytest.mark.parametrize("n", [2, 3, 16])
+@pytest.mark.parametrize(
+    ("rule", "outputs", "given"),
+    [
+        (rules.Eigh(checks=CHECKS), lambda n: ((n,), (n, n), (n, n)), (0, 1)),
+        (rules.Eigh(split=True), lambda n: ((n,), (n, n), (n, n)), (0, 1)),
+        (rules.Svd(checks=CHECKS), lambda n: shapes(n, n), (0, 1, 2)),
+        (rules.Svd(checks=CHECKS), lambda n: shapes(2 * n, n), (0, 1, 2)),
+        (Polar(checks=CHECKS), lambda n: ((2 * n, n), (n, n), (n, n), (n, n)), (0, 1, 3)),
+        (Polar(True, checks=CHECKS), lambda n: ((n, n),) * 4, (0,)),
+    ],
+    ids=lambda x: type(x).__name__ if hasattr(x, "vjp") else "",
+)
+def test_rules_that_say_so_are_recorded(rule, outputs, given, n):
+    outputs = outputs(n)
+    seen = tuple(x if i in given else None for i, x in enumerate(outputs))
+    found = tape.pullback(rule, "float64", (), outputs, seen, (True,))
+    assert found is not None
+    assert "vjp" in rule.recorded
+
+
+def test_a_tape_reads_only_the_diagonal_of_a_core_that_is_diagonal():
+    n = 5
+    outputs = (n,), (n, n), (n, n)
+    found = tape.pullback(rules.Eigh(), "float64", (), outputs, (*outputs[:2], None), (True,))
+    assert found is not None
+    core = [x for x in found.instructions if x[0] == tape.LOAD and x[6] == 2]
+    assert [x[1:3] for x in core] == [(1, n)]
+
+
+def test_strict_checks_and_complex_matrices_are_not_recorded():
+    record = functools.partial(tape.pullback, dtype="float64", inputs=(), wanted=(True,))
+    outputs = (3,), (3, 3), (3, 3)
+    every = rules.Eigh(checks=Checks("record", "test"))
+    assert record(every, outputs=outputs, cotangents=outputs) is None
+    real = {"float64"}
+    assert replays((3, 3), real, 64, "cpu", True)
+    assert not replays((3, 3), {"complex128"}, 64, "cpu", True)
+    assert not replays((3, 3), {"float64", "float32"}, 64, "cpu", True)
+    assert not replays((3, 3), real, 63, "cpu", True)
+    assert not replays((17, 17), real, 64, "cpu", True)
+    assert not replays((3, 3), real, 64, "cuda", True)
+    assert not replays((3, 3), real, 64, "cpu", False)
