@@ -1,5 +1,8 @@
 """Every JAX transform, and what the transposed program costs."""
 
+import subprocess
+import sys
+import textwrap
 import warnings
 
 import jax
@@ -225,3 +228,20 @@ def test_float32_stays_float32():
         a = jnp.eye(3, dtype=jnp.float32)
         assert lw.eigh(a).eigenvectors.dtype == jnp.float32
         assert jax.grad(lambda a: lw.svdvals(a).sum())(a).dtype == jnp.float32
+
+
+def test_rotations_of_a_large_compiled_stack_do_not_wait_for_ever():
+    # two stacks of determinants in one program may wait for each other
+    program = """
+        import jax
+        import loewner as lw
+        jax.config.update("jax_enable_x64", True)
+        rotations = jax.jit(lw.nearest_rotation)
+        a = jax.random.normal(jax.random.key(0), (10_000, 4, 4))
+        for _ in range(40):
+            r = jax.block_until_ready(rotations(a))
+        print(bool((abs(r @ r.mT - jax.numpy.eye(4)) < 1e-12).all()))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.stdout == "True\n", done.stderr

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import torch
 from array_api_compat import torch as compat
 from torch._C._functorch import (
@@ -105,7 +106,12 @@ class TorchSolvers:
         return "unknown" if opaque else a.device.type
 
     def diagonal_matrix(self, w, dtype):
-        return torch.diag_embed(w if w.dtype == dtype else w.to(dtype))
+        if w.ndim == 1 or torch.compiler.is_compiling() or self.platform(w) != "cpu":
+            return torch.diag_embed(w if w.dtype == dtype else w.to(dtype))
+        # without the team of OpenMP, which would go on waiting beside a kernel's own threads
+        found = np.zeros((*w.shape, w.shape[-1]), str(dtype).split(".")[-1])
+        np.einsum("...ii->...i", found)[...] = w.numpy(force=True)
+        return torch.from_numpy(found)
 
     def combine(self, c, x, z, y):
         return (c * x).addcmul_(z, y)  # no derivative passes through a kernel

@@ -58,7 +58,8 @@ class Polar(Rule):
         xp = solvers.xp
         s, u, v = singular_vectors(solvers, a, self.wide)
         if self.rotation and s.shape[-1]:
-            negative = (xp.linalg.det(u) * xp.linalg.det(v))[..., None] < 0
+            # one determinant: two stacks of them at a time may wait for each other in JAX
+            negative = xp.linalg.det(u @ adjoint(xp, v))[..., None] < 0
             i = positions(xp, s)
             flip = xp.where(
                 negative & (i == s.shape[-1]), xp.zeros_like(s) - 1, xp.zeros_like(s) + 1
