@@ -257,6 +257,13 @@ def test_a_tape_reads_only_the_diagonal_of_a_core_that_is_diagonal():
     assert [x[1:3] for x in core] == [(1, n)]
 
 
+def test_numbers_in_unequal_steps_are_not_recorded():
+    recorder = tape.Recorder("float64")
+    x = recorder.given((4, 4))
+    with pytest.raises(tape.NotRecorded, match="steps"):
+        recorder.tape([-x[[0, 1, 3]]])
+
+
 def test_strict_checks_and_complex_matrices_are_not_recorded():
     record = functools.partial(tape.pullback, dtype="float64", inputs=(), wanted=(True,))
     outputs = (3,), (3, 3), (3, 3)

@@ -518,6 +518,8 @@ class _Layout:
         m, n = rows.shape
         first = rows[0, 0]
         below, beside = rows[1, 0] - first if m > 1 else 0, rows[0, 1] - first if n > 1 else 0
+        if not np.array_equal(rows, first + below * np.arange(m)[:, None] + beside * np.arange(n)):
+            raise NotRecorded("numbers that do not lie in equal steps")
         return [int(first), int(below), int(beside)]
 
 
