@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from cases import CASES
 
 import loewner as lw
 from loewner import rules
@@ -277,3 +278,37 @@ def test_strict_checks_and_complex_matrices_are_not_recorded():
     assert not replays((17, 17), real, 64, "cpu", True)
     assert not replays((3, 3), real, 64, "cuda", True)
     assert not replays((3, 3), real, 64, "cpu", False)
+
+
+DECOMPOSITIONS = {
+    "eigh": lambda a: tuple(lw.eigh(a)),
+    "svd-thin": lambda a: tuple(lw.svd(a, full_matrices=False)),
+}
+HARD = [c for c in CASES if c.field == "real" and c.function in DECOMPOSITIONS and c.kind != "zero"]
+
+
+@pytest.mark.parametrize("case", HARD, ids=str)
+def test_hard_matrices_in_a_stack_have_the_gradients_and_reports_they_have_word_by_word(case):
+    (a,) = case.matrices()
+    one = gaussian(*a.shape).numpy() * case.scale
+    stack = torch.from_numpy(np.stack([a, one] * 40))
+    functions = [DECOMPOSITIONS[case.function]]
+    if case.function == "svd-thin":
+        functions.append(FUNCTIONS["nearest_orthogonal"])
+    given = [cotangents(f, stack) for f in functions]
+
+    def found():
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            gradients = [pulled(f, stack, g) for f, g in zip(functions, given, strict=True)]
+        return gradients, sorted({str(w.message) for w in told})
+
+    by_tape, told = found()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("loewner.frameworks.base.evaluated", lambda *_: None)
+        patch.setattr("loewner.frameworks.base.pulled_back", lambda *_: None)
+        by_words, told_by_words = found()
+    assert told == told_by_words
+    for x, y in zip(by_tape, by_words, strict=True):
+        size = y.abs().amax(dim=(-2, -1), keepdim=True)
+        np.testing.assert_allclose(x / size, y / size, rtol=0, atol=case.tolerance)
