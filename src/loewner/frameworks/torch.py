@@ -57,6 +57,12 @@ class _Namespace:
         return torch.any(x) if axis is None else torch.any(x, dim=axis)
 
     @staticmethod
+    def sum(x, axis=None, keepdims=False):
+        if axis is None and not keepdims:
+            return torch.sum(x)
+        return torch.sum(x, dim=axis, keepdim=keepdims)
+
+    @staticmethod
     def max(x, axis=None, keepdims=False):
         return torch.amax(x, dim=() if axis is None else axis, keepdim=keepdims)
 

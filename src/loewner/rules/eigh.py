@@ -159,7 +159,7 @@ class Eigh(Rule):
         z = None if gv is None else adjoint(xp, v) @ gv
         values = gv is None and gb is None
         apart = (not values or bool(self.checks)) and self._apart(ops, w)
-        if self.checks and not (apart and phases_fixed(ops, z)):
+        if self.checks and not (apart and (z is None or phases_fixed(ops, z))):
             gw, z = self._watch.seen(ops, (w,), (gw, z))
         if values:
             return ((v * xp.astype(gw, v.dtype)[..., None, :]) @ adjoint(xp, v),)

@@ -343,9 +343,12 @@ class ZeroReport(Report):
         values = ops.listed(w)
         if not values:
             return ops.rules_out(cls._vanishes, w)
-        first = bisect.bisect_left(values, 0.0)
-        least = min(map(abs, values[max(first - 1, 0) : first + 1]))
-        return least > width(ops.xp, w, len(values)) * max(-values[0], values[-1])
+        least, largest = values[0], values[-1]
+        if not least > 0:
+            first = bisect.bisect_left(values, 0.0)
+            least = min(map(abs, values[max(first - 1, 0) : first + 1]))
+            largest = max(-values[0], largest)
+        return least > width(ops.xp, w, len(values)) * largest
 
     @classmethod
     def _vanishes(cls, xp: Any, w: Array) -> Array:
@@ -422,8 +425,6 @@ def _phased(xp: Any, *turns: Array) -> Array:
 
 def phases_fixed(ops: Ops, *turns: Array) -> bool:
     """Whether it is known that no phase matters."""
-    if len(turns) == 1 and turns[0] is None:
-        return True
     present = _complex(ops.xp, turns)
     if not present:
         return True
