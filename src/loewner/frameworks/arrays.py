@@ -18,10 +18,9 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from ..kernels import replayed
 from ..rules.rule import Array, Arrays, Rule
 from .base import Framework
-from .numpy import NumpySolvers, StandardSolvers, threads
+from .numpy import NumpySolvers, StandardSolvers
 from .operations import COMPARISONS, CONSTANT, NUMPY_NAMES, OPERATIONS, Operation, fit
 
 
@@ -45,9 +44,6 @@ class ArrayLibrary(Framework):
 
     def plain(self, *arrays):
         return all(isinstance(x, np.ndarray) for x in arrays)
-
-    def replayed(self, tape, arrays):
-        return replayed(tape, arrays, threads())
 
     def peek(self, x):
         return x if isinstance(x, np.ndarray) else None

@@ -16,10 +16,9 @@ from autograd.core import defjvp_argnums
 from autograd.extend import defvjp_argnums, primitive
 from autograd.tracer import isbox
 
-from ..kernels import replayed
 from ..rules.rule import Array, Arrays, Rule
 from .base import Framework
-from .numpy import NumpySolvers, threads
+from .numpy import NumpySolvers
 
 
 class _Namespace:
@@ -92,9 +91,6 @@ class Autograd(Framework):
 
     def plain(self, *arrays):
         return not any(map(isbox, arrays))
-
-    def replayed(self, tape, arrays):
-        return replayed(tape, arrays, threads())
 
     def peek(self, x):
         return None if isbox(x) else x

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import Tape, evaluated, pulled_back
+from ..kernels import Tape, evaluated, pulled_back, replayed
 from ..rules.pieces import crowded, width
 from ..rules.rule import Array, Arrays, LinearEquation, Rule, Solve, Solvers
-from .numpy import QUICK, apart
+from .numpy import QUICK, apart, threads
 
 
 class Framework(ABC):
@@ -44,15 +44,9 @@ class Framework(ABC):
         return self.call(rule, *masks, *coefficients, *rhs)
 
     def evaluate(self, rule: Rule, inputs: Arrays, outputs: int | None = None) -> Arrays:
-        """`rule.evaluate`; of a stack by the tape of the rule, if nothing watches the arrays."""
-        found = None
-        if "evaluate" in rule.recorded and inputs[0].ndim > 2 and self.plain(*inputs):
-            found = evaluated(self, rule, inputs)
+        """`rule.evaluate`, of a stack perhaps by a tape."""
+        found = evaluated(self, rule, inputs)
         return rule.evaluate(self.solvers, inputs, outputs) if found is None else found
-
-    def replayed(self, tape: Tape, arrays: Sequence[Array]) -> tuple[Arrays, bool] | None:
-        """What a tape makes of stacks, and whether one of their matrices is in doubt."""
-        return None
 
     def pull(
         self,
@@ -62,13 +56,13 @@ class Framework(ABC):
         cotangents: Arrays,
         wanted: Sequence[bool],
     ) -> Arrays:
-        """`rule.vjp`; of a stack by the tape of the rule, if nothing watches the arrays."""
-        found = None
-        if "vjp" in rule.recorded and max(x.ndim for x in outputs) > 2:
-            present = [x for x in (*inputs, *outputs, *cotangents) if x is not None]
-            if self.plain(*present):
-                found = pulled_back(self, rule, inputs, outputs, cotangents, wanted)
+        """`rule.vjp`, of a stack perhaps by a tape."""
+        found = pulled_back(self, rule, inputs, outputs, cotangents, wanted)
         return rule.vjp(self, inputs, outputs, cotangents, wanted) if found is None else found
+
+    def replayed(self, tape: Tape, arrays: Sequence[Array]) -> tuple[Arrays, bool]:
+        """What a tape makes of `plain` stacks (b, ...), and whether a matrix is in doubt."""
+        return replayed(tape, arrays, threads())
 
     def plain(self, *arrays: Array) -> bool:
         """Whether arrays are known to be numbers, of which nothing follows what becomes of them."""

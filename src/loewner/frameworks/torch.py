@@ -30,6 +30,7 @@ from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from ..kernels import Decomposition, replayed
+from ..kernels.choice import dtype_name
 from ..rules.pieces import width
 from ..rules.rule import Array, Arrays, HostRule, Rule
 from .base import Framework
@@ -115,7 +116,7 @@ class TorchSolvers:
         if w.ndim == 1 or torch.compiler.is_compiling() or self.platform(w) != "cpu":
             return torch.diag_embed(w if w.dtype == dtype else w.to(dtype))
         # without the team of OpenMP, which would go on waiting beside a kernel's own threads
-        found = np.zeros((*w.shape, w.shape[-1]), str(dtype).split(".")[-1])
+        found = np.zeros((*w.shape, w.shape[-1]), dtype_name(dtype))
         np.einsum("...ii->...i", found)[...] = w.numpy(force=True)
         return torch.from_numpy(found)
 

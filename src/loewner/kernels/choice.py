@@ -16,6 +16,7 @@ import functools
 import importlib
 import math
 import os
+from typing import Any
 
 METHODS = ("auto", "lapack", "jacobi", "compiled")
 
@@ -104,6 +105,11 @@ def replays(
     kind = len(dtypes) == 1 and dtypes <= {"float32", "float64"} and platform == "cpu"
     small = 1 < n <= 16 and m <= 4 * n and batch >= _LEAST_COMPILED
     return kind and small and compiles and has_numba()
+
+
+def dtype_name(dtype: Any) -> str:
+    """The name of a dtype of any framework: "float64" for float64 and for torch.float64."""
+    return str(dtype).split(".")[-1]
 
 
 @functools.cache

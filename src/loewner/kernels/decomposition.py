@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from .._optional import needed
-from .choice import Plan, choose
+from .choice import Plan, choose, dtype_name
 
 if TYPE_CHECKING:
     from ..rules.rule import Array, Arrays, Solvers
@@ -100,7 +100,7 @@ class Decomposition:
 
 
 def _plan(operation: str, shape: tuple[int, int], dtype: str, batch: int, *where: Any) -> Plan:
-    return choose(operation, shape, dtype.split(".")[-1], batch, *where)
+    return choose(operation, shape, dtype_name(dtype), batch, *where)
 
 
 _remembered = functools.lru_cache(1024)(_plan)

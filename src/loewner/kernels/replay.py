@@ -49,25 +49,15 @@ def replay(
     results = tuple(None if x is None else np.empty((b, *x), dtype) for x in tape.results)
     doubt = np.zeros(b, bool)
     places = np.array([_place(x) for x in (*arrays, *results)], np.int64)
-    instructions, constants, work = _table(tape, dtype.name)
     lanes = 128 if tape.rows <= _FEW_ROWS else 64
     kernel = machine(dtype.name, lanes)
-    more = instructions, constants, tape.rows, places, doubt
-    shared(kernel, b, work, threads, *more, lanes=lanes)
+    turns = tape.work / 4  # as much work as so many turned pairs
+    shared(kernel, b, turns, threads, *tape.arrays, tape.rows, places, doubt, lanes=lanes)
     return results, doubt
 
 
 _FEW_ROWS = 200
 """So many rows of the buffer stay in the cache with 128 matrices."""
-
-
-@functools.lru_cache(1024)
-def _table(tape: Tape, dtype: str) -> tuple[np.ndarray, np.ndarray, float]:
-    """The instructions and the constants as arrays, and how much work there is."""
-    table = np.array(tape.instructions, np.int32)
-    sums = np.where(table[:, 0] == MATMUL, table[:, 12], 1)
-    work = float((table[:, 1] * table[:, 2] * sums).sum()) / 4  # as much as turned pairs
-    return table, np.array(tape.constants, dtype), work
 
 
 def _place(x: np.ndarray | None) -> list[int]:

@@ -16,6 +16,7 @@ transpose, to broadcast and to index is to read the same numbers in another orde
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ import numpy as np
 
 from ..rules.pieces import crowded, diagonal_matrix
 from ..rules.rule import Arrays, LinearEquation, Rule, Solvers
-from .choice import replays
+from .choice import dtype_name, replays
 
 LOAD, STORE, DOUBT, MATMUL, ADD, SUBTRACT, MULTIPLY, DIVIDE, MAXIMUM = range(9)
 LESS, LESS_EQUAL, EQUAL, WHERE, NEGATIVE, ABS, SQRT, COPY = range(9, 17)
@@ -33,7 +34,8 @@ LESS, LESS_EQUAL, EQUAL, WHERE, NEGATIVE, ABS, SQRT, COPY = range(9, 17)
 Shape = tuple[int, ...]
 
 
-class Tape(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tape:
     """Instructions, and what they need.
 
     An instruction is (what, m, n, d, d0, d1, a, a0, a1, b, b0, b1, c, c0, c1): entry (i, j) of
@@ -50,6 +52,20 @@ class Tape(NamedTuple):
     """Of the buffer."""
     results: tuple[Shape | None, ...]
     """Their shapes, None where there is none."""
+    dtype: Any
+    """The precision."""
+
+    @functools.cached_property
+    def arrays(self) -> tuple[Any, Any]:
+        """The instructions and the constants, as the machine reads them."""
+        return np.array(self.instructions, np.int32), np.array(self.constants, self.dtype)
+
+    @functools.cached_property
+    def work(self) -> float:
+        """How many numbers are computed."""
+        table, _ = self.arrays
+        sums = np.where(table[:, 0] == MATMUL, table[:, 12], 1)
+        return float((table[:, 1] * table[:, 2] * sums).sum())
 
 
 class NotRecorded(Exception):
@@ -376,7 +392,7 @@ class Recorder:
         self, what: int, shape: Shape, dtype: Any, operands: Sequence[Value], length: int = 0
     ) -> Value:
         """The result of an instruction; of one that was given before, what it gave then."""
-        key = what, shape, *(_spelled(x) for x in operands)
+        key = what, shape, *(_key(x) for x in operands)
         if key not in self._found:
             self._found[key] = self._new(shape, dtype)
             self._steps.append(_Step(what, self._found[key], tuple(operands), length))
@@ -408,7 +424,7 @@ class Recorder:
         layout = _Layout(self._sizes, self._loads(steps, used) + steps)
         instructions = tuple(layout.instructions())
         shapes = tuple(x if x is None else x.shape for x in results)
-        return Tape(instructions, tuple(layout.constants), layout.rows, shapes)
+        return Tape(instructions, tuple(layout.constants), layout.rows, shapes, self._dtype)
 
     def _loads(self, steps: Sequence[_Step], used: set[int]) -> list[_Step]:
         """Of each array given that is used: all of it, or the diagonal if no more is used."""
@@ -523,7 +539,7 @@ class _Layout:
         return [int(first), int(below), int(beside)]
 
 
-def _spelled(x: Value) -> Any:
+def _key(x: Value) -> Any:
     return (x.register, x.shape, (x.rows if x.known is None else x.known).tobytes())
 
 
@@ -595,16 +611,14 @@ class Framework(Protocol):
     @property
     def solvers(self) -> Solvers: ...
 
-    def replayed(self, tape: Tape, arrays: Sequence[Any]) -> tuple[Arrays, bool] | None:
-        """What a tape makes of stacks (b, ...), and whether a matrix is in doubt.
-
-        None if the framework cannot follow tapes.
-        """
-        ...
+    def plain(self, *arrays: Any) -> bool: ...
+    def replayed(self, tape: Tape, arrays: Sequence[Any]) -> tuple[Arrays, bool]: ...
 
 
 def evaluated(framework: Framework, rule: Rule, inputs: Arrays) -> Arrays | None:
-    """All outputs of a rule of a stack, where its tape is faster; else None."""
+    """All outputs of a rule of a stack, where nothing watches and its tape is faster; else None."""
+    if "evaluate" not in rule.recorded or inputs[0].ndim < 3 or not framework.plain(*inputs):
+        return None
     (a,) = inputs
     dtype = _worth(framework, inputs, inputs)
     how = evaluation(rule, dtype, tuple(a.shape[-2:])) if dtype else None
@@ -622,12 +636,16 @@ def pulled_back(
     cotangents: Arrays,
     wanted: Sequence[bool],
 ) -> Arrays | None:
-    """`rule.vjp` of a stack, where its tape is faster and no matrix is in doubt; else None."""
+    """`rule.vjp` of a stack, where nothing watches, its tape is faster, and no matrix is in doubt.
+
+    Else None.
+    """
+    if "vjp" not in rule.recorded or (batch := max(x.ndim for x in outputs) - 2) < 1:
+        return None
     present = [x for x in (*inputs, *outputs, *cotangents) if x is not None]
-    dtype = _worth(framework, outputs, present)
+    dtype = _worth(framework, outputs, present) if framework.plain(*present) else ""
     if not dtype:
         return None
-    batch = max(x.ndim for x in outputs) - 2
     shapes = (
         tuple(None if x is None else tuple(x.shape[batch:]) for x in group)
         for group in (inputs, outputs, cotangents)
@@ -641,7 +659,7 @@ def _worth(framework: Framework, matrices: Sequence[Any], present: Sequence[Any]
     solvers = framework.solvers
     largest = max(matrices, key=lambda x: x.ndim)
     *batch, m, n = largest.shape
-    dtypes = {str(x.dtype).split(".")[-1] for x in present}
+    dtypes = {dtype_name(x.dtype) for x in present}
     where = solvers.platform(largest), solvers.compiles
     alike = all([*x.shape[: len(batch)]] == batch for x in present)
     return dtypes.pop() if alike and replays((m, n), dtypes, math.prod(batch), *where) else ""
@@ -653,7 +671,7 @@ def _followed(
     """What a tape makes of arrays (*batch, ...), unless a matrix is in doubt."""
     reshape, k = framework.solvers.xp.reshape, len(batch)
     flat = [reshape(x, (math.prod(batch), *x.shape[k:])) for x in arrays]
-    found, doubt = framework.replayed(tape, flat) or ((), True)
+    found, doubt = framework.replayed(tape, flat)
     if doubt:
         return None
     return tuple(x if x is None else reshape(x, (*batch, *x.shape[1:])) for x in found)
