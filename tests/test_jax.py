@@ -15,6 +15,7 @@ from cases import TRANSFORMED, Case, loss
 import loewner as lw
 from loewner import rules
 from loewner.frameworks.jax import FRAMEWORK
+from loewner.frameworks.products import products_replaced
 
 fw = Jax()
 
@@ -220,6 +221,51 @@ def test_the_transposed_jvp_costs_no_more_products_than_the_written_vjp(rule, sh
 def test_value_and_gradient_of_a_function_cost_few_products(loss, products):
     a = jnp.ones((40, 40))
     assert 1 <= compiled_products(jax.value_and_grad(loss), a, a) <= products
+
+
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32, jnp.complex128], ids=str)
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [((3, 4), (4, 5)), ((9, 4, 6), (9, 6, 5)), ((2, 3, 7, 8), (2, 3, 8, 1)), ((40, 30), (30, 20))],
+    ids=str,
+)
+def test_products_of_rules_are_matmul_and_so_are_their_derivatives(left, right, dtype):
+    def product(x, y):
+        return x.mT.mT @ y + (y.mT @ x.mT).mT
+
+    replaced = products_replaced(product)
+    keys = jax.random.split(jax.random.key(0), 5)
+    x, dx = (jax.random.normal(k, left, dtype) for k in keys[:2])
+    y, dy = (jax.random.normal(k, right, dtype) for k in keys[2:4])
+    g = jax.random.normal(keys[4], jax.eval_shape(product, x, y).shape, dtype)
+    assert "dot_general" not in str(jax.make_jaxpr(replaced)(x, y))
+
+    def everything(f):
+        value, moved = jax.jvp(f, (x, y), (dx, dy))
+        back, pull = jax.vjp(lambda x, y: jax.vjp(f, x, y)[1](g), x, y)
+        over_y = jax.vmap(f, (None, 0))(x, jnp.stack([y, dy]))
+        over_both = jax.vmap(f, (0, -1))(jnp.stack([x, dx]), jnp.stack([y, dy], -1))
+        return value, moved, back, pull((dx, dy)), over_y, over_both
+
+    for got, right_ in zip(
+        *map(jax.tree.leaves, (everything(replaced), everything(product))), strict=True
+    ):
+        close(got, right_, 100 * float(jnp.finfo(dtype).eps))
+
+
+@pytest.mark.parametrize("shape", [(50, 5, 5), (32, 32)], ids=str)
+def test_no_product_of_a_gradient_is_left_in_a_form_that_xla_is_slow_at(shape):
+    def loss(a):
+        w, v = lw.eigh(a)
+        return (w**3).sum() + (v[..., 0, :] ** 2 * jnp.arange(shape[-1])).sum()
+
+    a = jnp.eye(shape[-1]) + jnp.ones(shape)
+    program = jax.jit(jax.grad(loss)).lower(a)
+    assert "dot_general" not in str(jax.make_jaxpr(jax.grad(loss))(a))
+    if len(shape) > 2:
+        assert compiled_products(jax.grad(loss), a) == 0  # sums, in the loops around
+    else:
+        assert "optimization_barrier" in program.as_text()  # behind a transpose
 
 
 def test_float32_stays_float32():

@@ -24,6 +24,7 @@ from ..rules.pieces import diagonal_matrix
 from ..rules.rule import Array, Arrays, HostRule, Rule, Solvers
 from . import foreign
 from .base import Framework
+from .products import products_replaced
 
 
 class JaxSolvers:
@@ -203,13 +204,23 @@ def owns(x: Any) -> bool:
     return isinstance(x, jax.Array)
 
 
+def _evaluate(rule: Rule, solvers: Solvers, inputs: Arrays, outputs: int | None = None) -> Any:
+    evaluate = functools.partial(rule.evaluate, solvers, outputs=outputs)
+    return products_replaced(lambda inputs: list(evaluate(inputs)[:outputs]))(inputs)
+
+
+def _moved(rule: Rule, inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Arrays:
+    jvp = functools.partial(rule.jvp, FRAMEWORK)
+    return tuple(products_replaced(jvp)(inputs, outputs, tangents))
+
+
 @functools.cache
 def _learnt(rule: Rule, outputs: int | None) -> Any:
     """The rule as a function that JAX differentiates; `outputs` may leave the last ones out."""
 
     @jax.custom_jvp
     def call(*inputs):
-        return tuple(rule.evaluate(FRAMEWORK.solvers, inputs, outputs)[:outputs])
+        return tuple(_evaluate(rule, FRAMEWORK.solvers, inputs, outputs))
 
     def call_jvp(primals, tangents):
         whole = _learnt(rule, None)(*primals)
@@ -217,7 +228,7 @@ def _learnt(rule: Rule, outputs: int | None) -> Any:
         if all(t is None for t in given):
             moved = tuple(jnp.zeros_like(x) for x in whole)
         else:
-            moved = rule.jvp(FRAMEWORK, primals, whole, given)
+            moved = _moved(rule, primals, whole, given)
         return whole[:outputs], tuple(moved[:outputs])
 
     call.defjvp(call_jvp, symbolic_zeros=True)
@@ -246,8 +257,7 @@ def _abstract_eval(*inputs, rule):
 
 def _linear_lowering(ctx, *inputs, rule):
     solvers = _solvers_for(ctx)
-    evaluated = mlir.lower_fun(lambda *inputs: list(rule.evaluate(solvers, inputs)))
-    return evaluated(ctx, *inputs)
+    return mlir.lower_fun(lambda *inputs: _evaluate(rule, solvers, inputs))(ctx, *inputs)
 
 
 mlir.register_lowering(_linear_p, _linear_lowering)
@@ -260,7 +270,7 @@ def _push(primals, tangents, *, rule):
     )
     if all(t is None for t in given):
         return outputs, tuple(jnp.zeros_like(x) for x in outputs)
-    return outputs, tuple(rule.jvp(FRAMEWORK, tuple(primals), outputs, given))
+    return outputs, _moved(rule, tuple(primals), outputs, given)
 
 
 def _transpose(cotangents, *inputs, rule):
@@ -273,7 +283,9 @@ def _transpose(cotangents, *inputs, rule):
         jnp.zeros(x.aval.shape, x.aval.dtype) if u else x
         for u, x in zip(unknown, inputs, strict=True)
     )
-    found = rule.vjp(FRAMEWORK, known, None, g, unknown)
+    found = products_replaced(
+        lambda known, g: rule.vjp(FRAMEWORK, known, None, g, unknown),
+    )(known, g)
     return [
         jnp.conj(x) if u and x is not None else None for u, x in zip(unknown, found, strict=True)
     ]
