@@ -76,8 +76,9 @@ def choose(
             f"JAX on one device, not for {dtype} in {framework} on {platform!r}"
         )
     if method == "auto" and compiles and n <= 16 and m <= 4 * n:
-        alone = framework != "JAX" or n * cores() <= _ALONE
-        worth = n > 1 and batch >= _LEAST_COMPILED and alone and has_numba()
+        alone = n <= _LARGEST_ALONE[operation] and n * cores() <= _ALONE
+        fast = framework != "JAX" or alone
+        worth = n > 1 and batch >= _LEAST_COMPILED and fast and has_numba()
         method = "compiled" if worth else "auto"
     if method == "compiled":
         return Plan("compiled")
@@ -129,10 +130,13 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-_ALONE = 64
+_ALONE = 48
 """The largest n times the cores at which one thread, which is what XLA gives a foreign function,
-is faster than LAPACK, which XLA runs on all of them: on one core it is 38 times as fast at n = 2,
-17 times at 4, 9 at 8 and 3 at 16."""
+is faster than LAPACK, which XLA runs on all of them: against one core it is some 38 times as fast
+at n = 2, 17 times at 4, 9 at 8 and 3 at 16."""
+
+_LARGEST_ALONE = {"eigh": 16, "eigvalsh": 16, "svd": 14, "svdvals": 12}
+"""By operation, the largest n at which it is so on two cores."""
 
 _LEAST_COMPILED = 64
 """The least batch at which the compiled kernel wins: one block of it. Its first use takes a
