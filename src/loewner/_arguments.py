@@ -21,6 +21,14 @@ def matrices(
     none. Integers and booleans are promoted as the framework promotes them. TypeError
     and `numpy.linalg.LinAlgError` (a ValueError) name the argument, its dtype and shape.
     """
+    if len(arguments) == 1:  # as most calls are, and nothing is to be done
+        (x,) = arguments.values()
+        framework = framework_of(x)
+        if framework is not None:
+            x = framework.asarray(x)
+            matrix = len(shape := x.shape) >= 2 and (not square or shape[-1] == shape[-2])
+            if matrix and x.dtype in framework.precisions:
+                return framework, [x]
     found = {name: framework_of(x) for name, x in arguments.items()}
     framework = _common_framework(function, found)
     arrays = {}

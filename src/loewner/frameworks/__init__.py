@@ -12,13 +12,22 @@ from typing import Any
 
 import numpy as np
 
+from . import arrays
 from .base import Framework
 
 _PACKAGES = ("torch", "jax", "autograd")
 
+_MODULES: dict[str, Any] = {}
+
 
 def _module(package: str) -> Any:
     """The module here that defines `owns(x)` and `FRAMEWORK` for arrays of a package."""
+    if package not in _MODULES:
+        _MODULES[package] = _imported(package)
+    return _MODULES[package]
+
+
+def _imported(package: str) -> Any:
     # import statements, not importlib: torch.compile can trace them
     if package == "torch":
         from . import torch as module
@@ -31,8 +40,6 @@ def _module(package: str) -> Any:
 
 def framework_of(x: Any) -> Framework | None:
     """The framework whose array x is; None for lists, numbers and other plain values."""
-    from . import arrays
-
     if type(x) is np.ndarray:
         return arrays.NUMPY
     for package in _PACKAGES:

@@ -55,6 +55,8 @@ class Decomposition:
 
     def evaluate(self, solvers: Solvers, a: Array) -> Arrays:
         """The factors; a kernel of our own is handed one block of the stack at a time."""
+        if a.ndim == 2 and self.method in ("auto", "lapack"):
+            return self.lapack(solvers, a)
         plan = self.plan(solvers, a)
         if plan.method == "lapack" and not plan.shared:
             return self.lapack(solvers, a)
