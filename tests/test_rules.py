@@ -16,7 +16,7 @@ from loewner.frameworks.arrays import NUMPY, ArrayLibrary
 from loewner.frameworks.numpy import StandardSolvers
 from loewner.rules.frechet import Exp, Frechet
 from loewner.rules.operator_integral import DataGradient, OperatorIntegral
-from loewner.rules.rule import VOCABULARY, Solve
+from loewner.rules.rule import OVERWRITING, VOCABULARY, Solve
 from loewner.rules.sums import AbsolutePower, Largest
 from loewner.rules.symbols import Cut, Jet, Log, Monomial
 
@@ -30,6 +30,8 @@ class Vocabulary:
         self._namespace, self._prefix = namespace, prefix
 
     def __getattr__(self, name):
+        if name in OVERWRITING:
+            raise AttributeError(name)  # nothing is overwritten here
         if self._prefix + name == "linalg":
             return Vocabulary(strict.linalg, "linalg.")
         assert self._prefix + name in VOCABULARY, f"{self._prefix}{name} is not in the vocabulary"

@@ -48,8 +48,12 @@ class ArrayLibrary(Framework):
     def peek(self, x):
         return x if isinstance(x, np.ndarray) else None
 
+    def ops(self, rule, *arrays):
+        # an operation has words of its own
+        return self if isinstance(rule, Operation) else super().ops(rule, *arrays)
+
     def asarray(self, x):
-        if isinstance(x, Traced):
+        if isinstance(x, Traced) or (type(x) is np.ndarray and x.dtype.isnative):
             return x
         x = self.base.asarray(x)
         if self.name == "NumPy" and not x.dtype.isnative:
@@ -104,7 +108,8 @@ class ArrayLibrary(Framework):
         elif all(t is None for t in tangents):
             traced = (Traced(self, v, level) for v in values)
         else:
-            moved = rule.jvp(self, *self.lift(below, values, tangents))
+            lifted = self.lift(below, values, tangents)
+            moved = rule.jvp(self.ops(rule, *below, *values, *tangents), *lifted)
             traced = (Traced(self, v, level, tangent=t) for v, t in zip(values, moved, strict=True))
         return tuple(traced)[:outputs]
 

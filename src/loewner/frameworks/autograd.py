@@ -151,7 +151,8 @@ def _learnt(rule: Rule) -> Any:
         given: list[Any] = [None] * len(inputs)
         for i, t in zip(argnums, tangents, strict=True):
             given[i] = t
-        return boxed_tuple(tuple(rule.jvp(FRAMEWORK, inputs, outputs, tuple(given))))
+        ops = FRAMEWORK.ops(rule, *inputs, *outputs, *given)
+        return boxed_tuple(tuple(rule.jvp(ops, inputs, outputs, tuple(given))))
 
     defvjp_argnums(call, vjp)
     defjvp_argnums(call, jvp)

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from ..kernels import Tape, evaluated, pulled_back, replayed
-from ..rules.pieces import crowded, width
-from ..rules.rule import Array, Arrays, LinearEquation, Rule, Solve, Solvers
-from .numpy import QUICK, apart, threads
+from ..rules.rule import Array, Arrays, LinearEquation, Ops, Rule, Solve, Solvers
+from .numpy import threads
+from .plain import PLAIN, Words, numbers
 
 
-class Framework(ABC):
+class Framework(Words):
     """One automatic differentiation system; also the `Ops` that rules are stated in."""
 
     name: str
     solvers: Solvers
-
-    xp: Any
-    """The array namespace, differentiable by the framework."""
 
     precisions: tuple[Any, ...]
     """The dtypes that are computed in."""
@@ -58,7 +52,14 @@ class Framework(ABC):
     ) -> Arrays:
         """`rule.vjp`, of a stack perhaps by a tape."""
         found = pulled_back(self, rule, inputs, outputs, cotangents, wanted)
-        return rule.vjp(self, inputs, outputs, cotangents, wanted) if found is None else found
+        if found is not None:
+            return found
+        ops = self.ops(rule, *inputs, *outputs, *cotangents)
+        return rule.vjp(ops, inputs, outputs, cotangents, wanted)
+
+    def ops(self, rule: Rule, *arrays: Array) -> Ops:
+        """What a derivative of a rule is stated in: of NumPy's arrays, quicker words."""
+        return PLAIN if numbers(*arrays) else self
 
     def replayed(self, tape: Tape, arrays: Sequence[Array]) -> tuple[Arrays, bool]:
         """What a tape makes of `plain` stacks (b, ...), and whether a matrix is in doubt."""
@@ -67,69 +68,6 @@ class Framework(ABC):
     def plain(self, *arrays: Array) -> bool:
         """Whether arrays are known to be numbers, of which nothing follows what becomes of them."""
         return False
-
-    def peek(self, x: Array) -> Any:
-        """The value of x as a NumPy array, if that can be had at once and is all there is to x."""
-        return None
-
-    def rules_out(self, test: Callable[..., Array], *arrays: Array) -> bool:
-        """Whether test(xp, *arrays) is known to hold nowhere; arrays may be None."""
-        lent: list[Any] = []
-        for x in arrays:
-            y = None if x is None else self.peek(x)
-            if y is None and x is not None:
-                return self.rules_out_unseen(test, *arrays)
-            if y is not None and 0 in y.shape:
-                return True
-            lent.append(y)
-        held = test(QUICK, *lent)
-        return held is False or not held.any()
-
-    def rules_out_unseen(self, test: Callable[..., Array], *arrays: Array) -> bool:
-        """The same, of arrays at which `peek` does not look."""
-        return False
-
-    def listed(self, x: Array) -> list[Any] | None:
-        """The numbers of a vector, or on the diagonal of a matrix, if `peek` can be had.
-
-        Of a few numbers lists know more sooner than arrays.
-        """
-        y = self.peek(x)
-        if y is None or y.ndim > 2:
-            return None
-        return (y.diagonal() if y.ndim == 2 else y).tolist()
-
-    def number(self, x: Array) -> Any:
-        """The number x, an array without axes, if it can be had at once; else None."""
-        y = self.peek(x)
-        return None if y is None else y.item()
-
-    def norm(self, x: Array) -> float | None:
-        """The Frobenius norm of x as a number, if `peek` can be had; squares may overflow."""
-        y = self.peek(x)
-        if y is None:
-            return None
-        y = y.ravel("K")  # no copy, in whatever order
-        return float(np.vdot(y, y).real) ** 0.5
-
-    def apart(self, w: Array, size: int, origin: bool = False) -> bool:
-        """Whether the sorted real values w (..., n) are known to be more than a width apart.
-
-        The width is that of `pieces.tolerance`; with `origin`, zero follows values that descend.
-        """
-        w = self.constant(w)
-        if w.ndim > 1:
-            return self.rules_out(functools.partial(crowded, size=size, origin=origin), w)
-        values = self.listed(w)
-        return values is not None and apart(values, width(self.xp, w, size), origin)
-
-    def diagonal(self, w: Array) -> Array:
-        """True on the diagonal of matrices (n, n), for w (..., n) known to be `apart`."""
-        return np.eye(w.shape[-1], dtype=bool)
-
-    @abstractmethod
-    def constant(self, x: Array) -> Array:
-        """The value of x, as something that no derivative passes through."""
 
     @abstractmethod
     def push(self, function: Callable[[Array], Array], x: Array, direction: Array) -> Array:

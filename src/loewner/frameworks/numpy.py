@@ -134,6 +134,18 @@ class _Quick:
     def isdtype(dtype, kind):
         return dtype.kind == "c" if kind == "complex floating" else np.isdtype(dtype, kind)
 
+    @staticmethod
+    def quotient(x, d, masked):
+        if masked is not None:
+            np.copyto(d, math.inf, where=masked)
+        fits = isinstance(x, np.ndarray) and x.shape == d.shape and x.dtype == d.dtype
+        return np.divide(x, d, out=d if fits else None)
+
+    @staticmethod
+    def with_diagonal(x, w, same):
+        np.einsum("...ii->...i", x)[...] += w
+        return x
+
 
 QUICK = _Quick()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -50,7 +51,7 @@ class _Namespace:
     def __init__(self) -> None:
         # as attributes, which are found faster than by asking the module for each
         for name, function in vars(compat).items():
-            if name not in vars(type(self)):
+            if not hasattr(type(self), name):
                 setattr(self, name, function)
 
     @staticmethod
@@ -86,6 +87,24 @@ class _Namespace:
     @staticmethod
     def matrix_transpose(x):
         return x.mT
+
+
+class _Values(_Namespace):
+    """The same for tensors that nothing follows: temporary ones are overwritten."""
+
+    @staticmethod
+    def quotient(x, d, masked):
+        if masked is not None and masked is _diagonal(d.shape[-1], d.device):
+            d.diagonal(dim1=-2, dim2=-1).fill_(math.inf)
+        elif masked is not None:
+            d.masked_fill_(masked, math.inf)
+        fits = isinstance(x, torch.Tensor) and x.shape == d.shape and x.dtype == d.dtype
+        return torch.div(x, d, out=d) if fits else x / d
+
+    @staticmethod
+    def with_diagonal(x, w, same):
+        x.diagonal(dim1=-2, dim2=-1).add_(w)
+        return x
 
 
 class TorchSolvers:
@@ -160,11 +179,11 @@ class TorchSolvers:
         return tuple(torch.from_numpy(x) for x in found)
 
     def eigh(self, a, lower):
-        w, v = torch.linalg.eigh(a, UPLO="L" if lower else "U")
+        w, v = torch.linalg.eigh(a, "L" if lower else "U")
         return w, v
 
     def eigvalsh(self, a, lower):
-        return torch.linalg.eigvalsh(a, UPLO="L" if lower else "U")
+        return torch.linalg.eigvalsh(a, "L" if lower else "U")
 
     def svd(self, a, full):
         u, s, vh = torch.linalg.svd(a, full_matrices=full)
@@ -250,7 +269,8 @@ class Torch(Framework):
             return Reverse.apply(rule, *inputs)[:outputs]
         if peek_interpreter_stack() is not None:
             return Both.apply(rule, *inputs)[:outputs]
-        return _apply(rule, *unwrap_dead_wrappers(inputs))[:outputs]
+        apply = _apply_reverse if forward_ad._current_level < 0 else _apply_both
+        return apply(rule, *unwrap_dead_wrappers(inputs))[:outputs]
 
     def solve(self, equation, masks, coefficients, rhs, adjoint=False):
         if _differentiates((*coefficients, *rhs)):
@@ -259,7 +279,20 @@ class Torch(Framework):
         return solve(self.xp, masks, coefficients, rhs)
 
     def plain(self, *arrays):
-        return not _differentiates(arrays) and not any(map(_hidden, arrays))
+        if torch.compiler.is_compiling() or _transforms():
+            return False
+        followed = torch.is_grad_enabled()
+        for x in arrays:
+            if x is not None and (_opaque(x) or (followed and x.requires_grad)):
+                return False
+        return True
+
+    def ops(self, rule, *arrays):
+        return VALUES if self.plain(*arrays) else self
+
+    def hidden(self, x: torch.Tensor) -> bool:
+        """Whether the values of x cannot be read."""
+        return torch.compiler.is_compiling() or _transforms() or _opaque(x)
 
     def replayed(self, tape, arrays):
         lent = [x.numpy(force=True) for x in arrays]
@@ -273,25 +306,25 @@ class Torch(Framework):
 
     def peek(self, x):
         # NumPy starts its operations faster, and is slower on what is large
-        small = x.is_cpu and x.numel() <= 2**14 and not _hidden(x)
+        small = x.is_cpu and x.numel() <= 2**14 and not self.hidden(x)
         return x.numpy(force=True) if small else None
 
     def rules_out_unseen(self, test, *arrays):
-        if any(_hidden(x) for x in arrays if x is not None):
+        if any(self.hidden(x) for x in arrays if x is not None):
             return False
         held = test(self.xp, *arrays)
         return held is False or not held.any()
 
     def listed(self, x):
-        if x.ndim > 2 or not x.is_cpu or _hidden(x):
+        if x.ndim > 2 or not x.is_cpu or self.hidden(x):
             return None
         return (x.diagonal() if x.ndim == 2 else x).tolist()
 
     def number(self, x):
-        return None if _hidden(x) else x.item()
+        return None if self.hidden(x) else x.item()
 
     def apart(self, w, size, origin=False):
-        if not w.is_cpu or _hidden(w):
+        if not w.is_cpu or self.hidden(w):
             return False  # another device would have to be waited for
         if w.ndim == 1:
             return apart(w.tolist(), _width(w.dtype, size), origin)
@@ -330,7 +363,27 @@ class Torch(Framework):
         return torch.get_default_dtype()
 
 
+class _Plain(Torch):
+    """The same for tensors that nothing follows, for as long as they are worked on."""
+
+    xp = _Values()
+
+    def call(self, rule: Rule, *inputs: Array, outputs: int | None = None) -> Arrays:
+        return tuple(rule.evaluate(self.solvers, inputs, outputs))[:outputs]
+
+    def solve(self, equation, masks, coefficients, rhs, adjoint=False):
+        solve = equation.solve_adjoint if adjoint else equation.solve
+        return solve(self.xp, masks, coefficients, rhs)
+
+    def constant(self, x):
+        return x
+
+    def hidden(self, x):
+        return False
+
+
 FRAMEWORK = Torch()
+VALUES = _Plain()
 
 
 def owns(x: Any) -> bool:
@@ -339,8 +392,10 @@ def owns(x: Any) -> bool:
 
 def _differentiates(inputs: Arrays) -> bool:
     """Whether a derivative, or a transform of torch.func, may be watching."""
-    if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
-        return True
+    if torch.is_grad_enabled():
+        for x in inputs:
+            if x.requires_grad:
+                return True
     return not torch.compiler.is_compiling() and _transforms()
 
 
@@ -355,10 +410,8 @@ def _diagonal(n: int, device: torch.device) -> torch.Tensor:
         return torch.eye(n, dtype=torch.bool, device=device)
 
 
-def _hidden(x: torch.Tensor) -> bool:
-    """Whether the values of x cannot be read."""
-    if torch.compiler.is_compiling() or _transforms():
-        return True
+def _opaque(x: torch.Tensor) -> bool:
+    """Whether a tensor, by itself, does not show its values."""
     return type(x) is not torch.Tensor or x.is_meta or is_legacy_batchedtensor(x)
 
 
@@ -405,18 +458,10 @@ class Reverse(torch.autograd.Function):
     """A rule, the first argument, with a backward only."""
 
     @staticmethod
-    def forward(rule: Rule, *inputs: torch.Tensor) -> Arrays:
-        return tuple(_dense(x) for x in FRAMEWORK.evaluate(rule, inputs))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        rule, *arrays = inputs
-        ctx.set_materialize_grads(False)
-        ctx.rule = rule
-        ctx.count = len(arrays) if rule.needs_inputs else 0
-        kept = (*arrays[: ctx.count], *output)
-        ctx.save_for_backward(*kept)
-        ctx.save_for_forward(*kept)
+    def forward(ctx: Any, rule: Rule, *inputs: torch.Tensor) -> Arrays:
+        outputs = tuple(map(_dense, FRAMEWORK.evaluate(rule, inputs)))
+        _keep(ctx, rule, inputs, outputs)
+        return outputs
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> Any:
@@ -430,14 +475,27 @@ class Reverse(torch.autograd.Function):
         return (None, *(g if w else None for g, w in zip(found, wanted, strict=True)))
 
 
-# apply would work this out for each call
-for _name in ("forward", "setup_context"):
-    _function = getattr(Reverse, _name)
-    _function.__signature__ = inspect.signature(_function)
+def _keep(ctx: Any, rule: Rule, inputs: Arrays, outputs: Arrays) -> Arrays:
+    """What the derivatives of a rule read; returned as well."""
+    ctx.set_materialize_grads(False)
+    ctx.rule = rule
+    ctx.count = len(inputs) if rule.needs_inputs else 0
+    kept = (*inputs[: ctx.count], *outputs)
+    ctx.save_for_backward(*kept)
+    return kept
 
 
 class Both(Reverse):
     """A rule, the first argument, with every transform."""
+
+    @staticmethod
+    def forward(rule: Rule, *inputs: torch.Tensor) -> Arrays:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return tuple(map(_dense, FRAMEWORK.evaluate(rule, inputs)))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        rule, *arrays = inputs
+        ctx.save_for_forward(*_keep(ctx, rule, tuple(arrays), output))
 
     @staticmethod
     def jvp(ctx: Any, *grad_inputs: Any) -> Any:
@@ -461,8 +519,17 @@ class Both(Reverse):
         return out, (0,) * len(out)
 
 
-# past the signature of forward, to which Both.apply would bind the arguments each time
-_apply: Any = super(torch.autograd.Function, Both).apply  # pyright: ignore[reportAttributeAccessIssue]
+# Both.apply would work this out for each call
+for _function in (Both.forward, Both.setup_context):
+    _function.__signature__ = inspect.signature(_function)
+
+
+def _apply(function: Any) -> Any:
+    """Its `apply`, without what torch.func has to do first."""
+    return super(torch.autograd.Function, function).apply  # pyright: ignore[reportAttributeAccessIssue]
+
+
+_apply_reverse, _apply_both = _apply(Reverse), _apply(Both)
 
 
 def _dense(x: torch.Tensor) -> torch.Tensor:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ..rules.pieces import crowded, diagonal_matrix
-from ..rules.rule import Arrays, LinearEquation, Rule, Solvers
+from ..rules.rule import OVERWRITING, Arrays, LinearEquation, Rule, Solvers
 from .choice import dtype_name, replays
 
 LOAD, STORE, DOUBT, MATMUL, ADD, SUBTRACT, MULTIPLY, DIVIDE, MAXIMUM = range(9)
@@ -192,7 +192,7 @@ class _Words:
     linalg = _Linalg
 
     def __getattr__(self, name: str) -> Any:
-        raise NotRecorded(name)
+        raise AttributeError(name) if name in OVERWRITING else NotRecorded(name)
 
     @staticmethod
     def astype(x, dtype):
@@ -223,6 +223,10 @@ class _Words:
     @staticmethod
     def where(mask, x, y):
         return mask.recorder.entrywise(WHERE, x, y, mask)
+
+    @staticmethod
+    def with_diagonal(x, w, same):
+        return x.recorder.with_diagonal(x, w)
 
     @staticmethod
     def sum(x, axis=None, keepdims=False):
@@ -369,9 +373,17 @@ class Recorder:
         x, y, mask = operands
         if mask.ndim != 2 or not np.array_equal(mask.known, np.eye(mask.shape[0], mask.shape[1])):
             return self._said(WHERE, mask.shape, dtype, [x, y, mask])
-        out = self._new(mask.shape, dtype)
-        self._steps.append(_Step(COPY, out, (y,)))
-        self._steps.append(_Step(COPY, out.view(np.diagonal), (x.view(np.diagonal),)))
+        return self._on_diagonal(COPY, y, x.view(np.diagonal))
+
+    def with_diagonal(self, x: Value, w: Value) -> Value:
+        """x + diag w."""
+        return self._on_diagonal(ADD, x, x.view(np.diagonal), w)
+
+    def _on_diagonal(self, what: int, x: Value, *operands: Value) -> Value:
+        """x, and an operation of other values on its diagonal."""
+        out = self._new(x.shape, x.dtype)
+        self._steps.append(_Step(COPY, out, (x,)))
+        self._steps.append(_Step(what, out.view(np.diagonal), operands))
         return out
 
     def matmul(self, x: Value, y: Value) -> Value:

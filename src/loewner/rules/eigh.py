@@ -35,6 +35,7 @@ from .pieces import (
     skew,
     tolerance,
     total,
+    with_diagonal,
 )
 from .reports import (
     VECTORS,
@@ -171,8 +172,8 @@ class Eigh(Rule):
         if gb is not None:
             inner.append(xp.where(same, herm(xp, gb), xp.zeros_like(gb)))
         h = total(*inner)
-        if gw is not None and apart and gb is None:  # h is zero on the mask, the diagonal
-            h = xp.where(same, xp.astype(gw, v.dtype)[..., None, :], h)
+        if gw is not None and apart and gb is None:
+            h = with_diagonal(xp, h, gw, same)
         elif gw is not None:
             h = h + diagonal_matrix(xp, gw, v.dtype)
         return (v @ h @ adjoint(xp, v),)

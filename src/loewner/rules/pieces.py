@@ -178,12 +178,26 @@ def reciprocal_gap(
 ) -> Array:
     """x/(b_j - a_i) off the mask and 0 on it; a (..., m), b (..., n), result (..., m, n)."""
     difference = b[..., None, :] - a[..., :, None]
+    if not xp.isdtype(difference.dtype, "complex floating"):
+        return quotient(xp, x, difference, masked)
     if masked is None:
         return x / difference
-    if not xp.isdtype(difference.dtype, "complex floating"):
-        return x / xp.where(masked, xp.inf, difference)
     one = xp.zeros_like(difference) + 1
     return xp.where(masked, 0 * one, x / xp.where(masked, one, difference))
+
+
+def quotient(xp: Any, x: Array | float, d: Array, masked: Array | None) -> Array:
+    """x/d off the mask and 0 on it, d real; perhaps in the memory of d."""
+    if hasattr(xp, "quotient"):
+        return xp.quotient(x, d, masked)
+    return x / (d if masked is None else xp.where(masked, xp.inf, d))
+
+
+def with_diagonal(xp: Any, x: Array, w: Array, same: Array) -> Array:
+    """x + diag w for square x, with `Ops.diagonal` of w; perhaps in the memory of x."""
+    if hasattr(xp, "with_diagonal"):
+        return xp.with_diagonal(x, w, same)
+    return xp.where(same, x + xp.astype(w, x.dtype)[..., None, :], x)
 
 
 def filled(xp: Any, given: Arrays, x: Arrays) -> Arrays:

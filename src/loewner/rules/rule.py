@@ -46,6 +46,10 @@ VOCABULARY = frozenset(
 """Functions of the array namespace that derivatives may call, besides the operators
 ``+ - * / @ == <= < & | ~``, unary minus and basic indexing."""
 
+OVERWRITING = frozenset({"quotient", "with_diagonal"})
+"""Functions that a namespace of arrays that nothing follows may have besides: those of `pieces`
+of that name, in the memory of an argument."""
+
 
 class Solvers(Protocol):
     """The decompositions a framework computes, without derivatives."""

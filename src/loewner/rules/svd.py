@@ -45,6 +45,7 @@ from .pieces import (
     skew,
     tolerance,
     total,
+    with_diagonal,
 )
 from .reports import (
     Checks,
@@ -320,9 +321,7 @@ class Svd(Rule):
         masks = self._masks(ops, s, m, apart)
         left, right = filled(xp, (left, right), (b, b))
         inner = [] if gb is None else [_inner(xp, masks, gb)]
-        if gs is not None and apart:
-            inner.append(xp.where(masks[0], row, xp.zeros_like(row)))  # diag gs
-        elif gs is not None:
+        if gs is not None and not apart:
             inner.append(diagonal_matrix(xp, gs, u.dtype))
         if c is None or (apart and gnull is None and gc is None):
             # C, which lives in the columns of zero, is no part of the matter
@@ -331,7 +330,9 @@ class Svd(Rule):
             if c is not None and gu is not None:
                 (k,) = ops.solve(RightDivision(), (), (b,), (gu,), adjoint=True)
                 (q,) = ops.solve(RightDivision(), (), (b,), (-left,), adjoint=True)
-            p = total(*inner, x[0], adjoint(xp, x[1]), q)
+            p = total(x[0], adjoint(xp, x[1]), q, *inner)
+            if gs is not None and apart:
+                p = with_diagonal(xp, p, gs, masks[0])
             return (total(u @ p, k) @ vh,)
         k = xp.zeros_like(u) if gu is None else gu
         t = xp.zeros_like(adjoint(xp, u))
@@ -350,7 +351,9 @@ class Svd(Rule):
             (left, right, k, t, -left),
             adjoint=True,
         )
-        p = total(*inner, x[0], adjoint(xp, x[1]), x[4])
+        p = total(x[0], adjoint(xp, x[1]), x[4], *inner)
+        if gs is not None and apart:
+            p = with_diagonal(xp, p, gs, masks[0])
         return (total(u @ p, outer, x[2], adjoint(xp, x[3])) @ vh,)
 
     @staticmethod
