@@ -14,6 +14,7 @@ from cases import CASES, Case
 from loewner import rules
 from loewner.frameworks.arrays import NUMPY, ArrayLibrary
 from loewner.frameworks.numpy import StandardSolvers
+from loewner.frameworks.torch import FRAMEWORK as TORCH
 from loewner.rules.frechet import Exp, Frechet
 from loewner.rules.operator_integral import DataGradient, OperatorIntegral
 from loewner.rules.rule import OVERWRITING, VOCABULARY, Solve
@@ -156,6 +157,33 @@ def test_the_gradient_is_the_same_whether_values_are_seen_or_not(case):
         seen = rule.vjp(NUMPY, (), outputs, given, wanted)
         for x, y in zip(seen, rule.vjp(unseen, (), outputs, given, wanted), strict=True):
             assert x is y is None or np.linalg.norm(x - y) <= 1e-13 * np.linalg.norm(y)
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("case", SMALL, ids=str)
+def test_a_reverse_pass_of_plain_arrays_is_the_same_and_overwrites_nothing_it_is_given(
+    case, library
+):
+    framework = {"numpy": NUMPY, "torch": TORCH}[library]
+    rule, rng = rule_of(case), np.random.default_rng(0)
+    outputs = NUMPY.call(rule, *tall(case, case.matrices()))
+    g = [gaussian_like(rng, x) for x in outputs]
+    wanted = (True,) * len(case.matrices())
+    for present in itertools.product([False, True], repeat=len(g)):
+        given = [x if p else None for x, p in zip(g, present, strict=True)]
+        kept, seen = (
+            tuple(x if x is None else framework.asarray(x.copy()) for x in group)
+            for group in (outputs, given)
+        )
+        if not any(present[:3]):  # the others are constants, or parts of cores
+            continue
+        assert framework.ops(rule, *kept, *seen) is not framework
+        found = framework.pull(rule, (), kept, seen, wanted)
+        for x, y in zip((*kept, *seen), (*outputs, *given), strict=True):
+            assert x is y is None or np.array_equal(np.asarray(x), y)
+        right = rule.vjp(NUMPY, (), outputs, tuple(given), wanted)
+        for x, y in zip(found, right, strict=True):
+            assert x is y is None or np.linalg.norm(np.asarray(x) - y) <= 1e-13 * np.linalg.norm(y)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -24,6 +24,9 @@ _SUMMED = range(4, 9)
 """The orders of matrices in stacks whose product is a sum. Those of order 2 and 3 are one
 loop as they are."""
 
+_FEW = 12
+"""The most products of a program that become sums, which take longer to compile."""
+
 _LEAST_COPIED = 16
 """The least order at which a transposed matrix is copied."""
 
@@ -48,10 +51,11 @@ def _followed(program: Any, arrays: list[Array]) -> list[Array]:
     def value(x: Any) -> Array:
         return x.val if isinstance(x, Literal) else known[x]
 
+    few = sum(map(_is_matmul, jaxpr.eqns)) <= _FEW
     for equation in jaxpr.eqns:
         primitive, inputs = equation.primitive, [value(x) for x in equation.invars]
-        if primitive is lax.dot_general_p and _is_matmul(equation):
-            found = [_matmul_p.bind(*inputs)]
+        if _is_matmul(equation):
+            found = [_matmul_p.bind(*inputs, few=few)]
         else:
             params = primitive.get_bind_params(equation.params)
             functions, params = params if isinstance(params, tuple) else ((), params)  # jax < 0.10
@@ -62,7 +66,9 @@ def _followed(program: Any, arrays: list[Array]) -> list[Array]:
 
 
 def _is_matmul(equation: Any) -> bool:
-    """Whether a dot_general is the product of two stacks of matrices of the same batch."""
+    """Whether an equation is the product of two stacks of matrices of the same batch."""
+    if equation.primitive is not lax.dot_general_p:
+        return False
     x, y = (v.aval for v in equation.invars)
     batch = (*range(x.ndim - 2),)
     contracted = ((x.ndim - 1,), (x.ndim - 2,))
@@ -70,13 +76,13 @@ def _is_matmul(equation: Any) -> bool:
     return alike and equation.params["dimension_numbers"] == (contracted, (batch, batch))
 
 
-def _matmul(x: Array, y: Array) -> Array:
+def _matmul(x: Array, y: Array, few: bool) -> Array:
     return jnp.matmul(x, y)
 
 
-def _matmul_on_cpu(x: Array, y: Array) -> Array:
+def _matmul_on_cpu(x: Array, y: Array, few: bool) -> Array:
     (m, k), n = x.shape[-2:], y.shape[-1]
-    if x.ndim > 2 and max(m, k, n) in _SUMMED:
+    if few and x.ndim > 2 and max(m, k, n) in _SUMMED:
         outer = [x[..., :, i, None] * y[..., None, i, :] for i in range(k)]
         return functools.reduce(jnp.add, outer)
     if min(m, k) >= _LEAST_COPIED and not jnp.iscomplexobj(x):
@@ -84,25 +90,25 @@ def _matmul_on_cpu(x: Array, y: Array) -> Array:
     return jnp.matmul(x, y)
 
 
-def _batch(inputs: Any, axes: Any) -> tuple[Array, int]:
+def _batch(inputs: Any, axes: Any, few: bool) -> tuple[Array, int]:
     size = next(x.shape[i] for x, i in zip(inputs, axes, strict=True) if i is not None)
     x, y = (
         jnp.broadcast_to(x, (size, *x.shape)) if i is None else jnp.moveaxis(x, i, 0)
         for x, i in zip(inputs, axes, strict=True)
     )
-    return _matmul_p.bind(x, y), 0
+    return _matmul_p.bind(x, y, few=few), 0
 
 
 @_matmul_p.def_abstract_eval
-def _aval(x: Any, y: Any) -> Any:
-    return jax.make_jaxpr(_matmul)(x, y).out_avals[0]
+def _aval(x: Any, y: Any, few: bool) -> Any:
+    return jax.make_jaxpr(jnp.matmul)(x, y).out_avals[0]
 
 
-_matmul_p.def_impl(jax.jit(_matmul_p.bind))
+_matmul_p.def_impl(jax.jit(_matmul_p.bind, static_argnames="few"))
 ad.defbilinear(
     _matmul_p,
-    lambda g, x, y: _matmul_p.bind(g, y.mT),
-    lambda g, x, y: _matmul_p.bind(x.mT, g),
+    lambda g, x, y, few: _matmul_p.bind(g, y.mT, few=few),
+    lambda g, x, y, few: _matmul_p.bind(x.mT, g, few=few),
 )
 batching.primitive_batchers[_matmul_p] = _batch
 for _function, _platform in ((_matmul, None), (_matmul_on_cpu, "cpu")):
