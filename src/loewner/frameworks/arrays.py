@@ -53,10 +53,13 @@ class ArrayLibrary(Framework):
         return self if isinstance(rule, Operation) else super().ops(rule, *arrays)
 
     def asarray(self, x):
-        if isinstance(x, Traced) or (type(x) is np.ndarray and x.dtype.isnative):
+        if isinstance(x, Traced):
+            return x
+        numpy = self.name == "NumPy"
+        if numpy and type(x) is np.ndarray and x.dtype.isnative:
             return x
         x = self.base.asarray(x)
-        if self.name == "NumPy" and not x.dtype.isnative:
+        if numpy and not x.dtype.isnative:
             x = x.astype(x.dtype.newbyteorder("="))
         return x
 

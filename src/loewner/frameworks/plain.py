@@ -85,16 +85,13 @@ class Words(ABC):
         return np.eye(w.shape[-1], dtype=bool)
 
 
-class _Plain(Words):
-    """`Ops` of NumPy arrays of which nothing follows what becomes of them."""
+class Unfollowed:
+    """What `Ops` is where nothing follows what becomes of its arrays."""
 
-    xp = QUICK
-    solvers = NumpySolvers(_compat)
+    solvers: Any
+    xp: Any
 
-    def constant(self, x):
-        return x
-
-    def peek(self, x):
+    def constant(self, x: Array) -> Array:
         return x
 
     def call(self, rule: Rule, *inputs: Array, outputs: int | None = None) -> Arrays:
@@ -110,6 +107,16 @@ class _Plain(Words):
     ) -> Arrays:
         solve = equation.solve_adjoint if adjoint else equation.solve
         return solve(self.xp, masks, coefficients, rhs)
+
+
+class _Plain(Unfollowed, Words):
+    """`Ops` of NumPy arrays of which nothing follows what becomes of them."""
+
+    xp = QUICK
+    solvers = NumpySolvers(_compat)
+
+    def peek(self, x):
+        return x
 
 
 PLAIN = _Plain()

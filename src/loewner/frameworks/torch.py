@@ -36,6 +36,7 @@ from ..rules.pieces import width
 from ..rules.rule import Array, Arrays, HostRule, Rule
 from .base import Framework
 from .numpy import apart, filled_in_blocks, has_scipy, scipy_eig, scipy_schur, while_loop
+from .plain import Unfollowed
 
 
 class _Namespace:
@@ -363,20 +364,10 @@ class Torch(Framework):
         return torch.get_default_dtype()
 
 
-class _Plain(Torch):
+class _Plain(Unfollowed, Torch):
     """The same for tensors that nothing follows, for as long as they are worked on."""
 
     xp = _Values()
-
-    def call(self, rule: Rule, *inputs: Array, outputs: int | None = None) -> Arrays:
-        return tuple(rule.evaluate(self.solvers, inputs, outputs))[:outputs]
-
-    def solve(self, equation, masks, coefficients, rhs, adjoint=False):
-        solve = equation.solve_adjoint if adjoint else equation.solve
-        return solve(self.xp, masks, coefficients, rhs)
-
-    def constant(self, x):
-        return x
 
     def hidden(self, x):
         return False

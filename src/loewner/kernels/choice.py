@@ -76,9 +76,8 @@ def choose(
             f"JAX on one device, not for {dtype} in {framework} on {platform!r}"
         )
     if method == "auto" and compiles and n <= 16 and m <= 4 * n:
-        alone = n <= _LARGEST_ALONE[operation] and n * cores() <= _ALONE
-        fast = framework != "JAX" or alone
-        worth = n > 1 and batch >= _LEAST_COMPILED and fast and has_numba()
+        slow = framework == "JAX" and (n > _LARGEST_ALONE[operation] or n * cores() > _ALONE)
+        worth = n > 1 and batch >= _LEAST_COMPILED and not slow and has_numba()
         method = "compiled" if worth else "auto"
     if method == "compiled":
         return Plan("compiled")
