@@ -211,6 +211,9 @@ def test_the_transposed_jvp_costs_no_more_products_than_the_written_vjp(rule, sh
         (lambda a, c: (c * lw.funm(a, jnp.sin)).sum(), 5),
         (lambda a, c: (c * lw.low_rank(a, 3)).sum(), 5),
         (lambda a, c: (c * lw.nearest_orthogonal(a)).sum(), 5),
+        # values alone, and with checks
+        (lambda a, c: (c[0] * lw.eigvalsh(a)).sum(), 1),
+        (lambda a, c: (c[0] * lw.svdvals(a)).sum(), 1),
         # a sum: its gradient alone
         (lambda a, c: lw.spectral_sum(a, jnp.log), 1),
         (lambda a, c: lw.sum_largest(a, 3), 1),

@@ -278,7 +278,10 @@ def _transpose(cotangents, *inputs, rule):
     if all(type(g) is ad.Zero for g in cotangents):
         return [None] * len(inputs)
     # the cotangents of JAX are the conjugates of those in the rules
-    g = tuple(jnp.conj(ad.instantiate_zeros(g)) for g in cotangents)
+    g = tuple(
+        None if rule.separate and type(g) is ad.Zero else jnp.conj(ad.instantiate_zeros(g))
+        for g in cotangents
+    )
     known = tuple(
         jnp.zeros(x.aval.shape, x.aval.dtype) if u else x
         for u, x in zip(unknown, inputs, strict=True)

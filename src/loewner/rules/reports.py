@@ -132,6 +132,7 @@ class Watch(Rule):
     known: int
     needs_inputs = True
     linear = True
+    separate = True
 
     def evaluate(self, solvers, inputs, outputs=None):
         return tuple(x + 0 for x in inputs[self.known :])

@@ -196,6 +196,12 @@ class Rule(ABC):
     without the outputs, which are None: it cannot depend on them.
     """
 
+    separate: bool = False
+    """Whether each cotangent of a `linear` rule makes that of one input and no others.
+
+    Then an absent one is not to be taken for zeros.
+    """
+
     @abstractmethod
     def evaluate(self, solvers: Solvers, inputs: Arrays, outputs: int | None = None) -> Arrays:
         """The first `outputs` outputs (all of them by default), at the least cost."""
