@@ -20,9 +20,12 @@ from jax.interpreters import ad, batching, mlir
 
 from ..rules.rule import Array
 
-_SUMMED = range(4, 9)
+_SUMMED = range(4, 8)
 """The orders of matrices in stacks whose product is a sum. Those of order 2 and 3 are one
 loop as they are."""
+
+_LEAST_KEPT = 6
+"""The least order at which the factors of a sum are computed before it, not at each use."""
 
 _FEW = 12
 """The most products of a program that become sums, which take longer to compile."""
@@ -83,6 +86,8 @@ def _matmul(x: Array, y: Array, few: bool) -> Array:
 def _matmul_on_cpu(x: Array, y: Array, few: bool) -> Array:
     (m, k), n = x.shape[-2:], y.shape[-1]
     if few and x.ndim > 2 and max(m, k, n) in _SUMMED:
+        if max(m, k, n) >= _LEAST_KEPT:
+            x, y = lax.optimization_barrier((x, y))
         outer = [x[..., :, i, None] * y[..., None, i, :] for i in range(k)]
         return functools.reduce(jnp.add, outer)
     if min(m, k) >= _LEAST_COPIED and not jnp.iscomplexobj(x):
