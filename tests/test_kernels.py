@@ -17,7 +17,8 @@ import torch
 
 import loewner as lw
 from loewner.frameworks import foreign
-from loewner.kernels import choice, choose, compiled
+from loewner.frameworks.torch import TEAM
+from loewner.kernels import Threads, choice, choose, compiled
 
 PRECISIONS = ["float32", "float64", "complex64", "complex128"]
 COUNT = 300
@@ -240,13 +241,13 @@ def test_a_compiled_kernel_is_refused_where_there_is_none(monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_threads_share_out_a_stack_without_a_trace(dtype):
+@pytest.mark.parametrize("many", [Threads(lambda: 3), TEAM], ids=["threads", "OpenMP"])
+def test_threads_share_out_a_stack_without_a_trace(dtype, many, monkeypatch):
+    monkeypatch.setattr(many, "least", 1.0)
     for shape in ((1003, 3, 3), (1003, 6, 4), (1003, 4, 6), (30, 16, 16)):
         a = np.random.default_rng(0).standard_normal(shape).astype(dtype)
-        whole = compiled.svd(a, False, True, 1)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(compiled, "_LEAST_PER_THREAD", 1.0)
-            parts = compiled.svd(a, False, True, 3)
+        whole = compiled.svd(a, False, True, Threads(lambda: 1))
+        parts = compiled.svd(a, False, True, many)
         for x, y in zip(parts, whole, strict=True):
             assert (x == y).all()
 
@@ -286,12 +287,17 @@ def test_numba_that_does_not_start_is_left_alone(monkeypatch):
 
 
 def test_no_two_kernels_share_files_on_disk():
-    kernels = [compiled.eigh_kernel(n, v, "float64") for n in (2, 3) for v in (False, True)]
+    kernels = [
+        compiled.eigh_kernel(n, lower, v, "float64")
+        for n in (2, 3)
+        for lower in (False, True)
+        for v in (False, True)
+    ]
     kernels += [compiled.svd_kernel(m, 2, k, True, "float64") for m, k in ((2, 2), (3, 2), (3, 3))]
-    kernels += [compiled.eigh_kernel(3, True, "float32")]
-    assert len({kernel._cache._name for kernel in kernels}) == len(kernels)
-    indices = {kernel._cache._cache_file._index_path for kernel in kernels}
-    assert len(indices) == len(kernels)
+    kernels += [compiled.eigh_kernel(3, True, True, "float32")]
+    caches = [kernel.compiled._cache for kernel in kernels]
+    assert len({cache._name for cache in caches}) == len(kernels)
+    assert len({cache._cache_file._index_path for cache in caches}) == len(kernels)
 
 
 def test_torch_func_meets_the_compiled_kernel():

@@ -350,8 +350,10 @@ KERNELS = SOURCE.parent / "kernels"
 )
 def test_rules_and_kernels_import_no_framework(path):
     allowed = {*sys.stdlib_module_names, "collections.abc"}
-    if path.stem in ("compiled", "replay"):  # which work on memory
-        allowed |= {"concurrent.futures", "numba", "numba.extending", "numpy"}
+    if path.stem in ("native", "compiled", "replay", "xla"):  # which work on memory
+        allowed |= {"llvmlite", "numba", "numba.extending", "numpy"}
+    if path.stem == "team":
+        allowed |= {"concurrent.futures"}
     if path.stem == "tape":  # which orders numbers of rows
         allowed |= {"numpy"}
     for node in ast.walk(ast.parse(path.read_text())):

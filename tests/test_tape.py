@@ -10,7 +10,7 @@ from cases import CASES
 
 import loewner as lw
 from loewner import rules
-from loewner.kernels import tape
+from loewner.kernels import Threads, tape
 from loewner.kernels.choice import has_numba, replays
 from loewner.rules.polar import Polar
 from loewner.rules.reports import Checks, DerivativeWarning
@@ -84,7 +84,7 @@ def test_the_machine_computes_what_numpy_computes():
     x, v = rng.standard_normal((BATCH, 5, 5)), rng.standard_normal((BATCH, 5))
     recorder = tape.Recorder("float64")
     recorded = recorder.tape(words(recorder.xp, recorder.given((5, 5)), recorder.given((5,))))
-    found, doubt = tape.replayed(recorded, [x, v], 1)
+    found, doubt = tape.replayed(recorded, [x, v], Threads(lambda: 1))
     assert not doubt
     for i in range(BATCH):
         for got, right in zip(found, words(np, x[i], v[i]), strict=True):

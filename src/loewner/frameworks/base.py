@@ -8,7 +8,7 @@ from typing import Any
 
 from ..kernels import Tape, evaluated, pulled_back, replayed
 from ..rules.rule import Array, Arrays, LinearEquation, Ops, Rule, Solve, Solvers
-from .numpy import threads
+from .numpy import TEAM
 from .plain import PLAIN, Words, numbers
 
 
@@ -63,7 +63,7 @@ class Framework(Words):
 
     def replayed(self, tape: Tape, arrays: Sequence[Array]) -> tuple[Arrays, bool]:
         """What a tape makes of `plain` stacks (b, ...), and whether a matrix is in doubt."""
-        return replayed(tape, arrays, threads())
+        return replayed(tape, arrays, TEAM)
 
     def plain(self, *arrays: Array) -> bool:
         """Whether arrays are known to be numbers, of which nothing follows what becomes of them."""

@@ -1,13 +1,7 @@
-"""The compiled kernels as foreign functions of XLA, which calls them without Python.
+"""The compiled kernels made known to XLA.
 
-XLA hands a function one pointer, to a call frame (XLA_FFI_CallFrame of xla/ffi/api/c_api.h). Its
-layout belongs to a version of that interface, so that jaxlib is asked for its version first:
-with another than the one below, kernels of array operations are used instead. What is read
-here are words of eight bytes:
-
-    frame       1 extension, 4 stage, 9 pointers to the arguments, 14 pointers to the results
-    buffer      3 data, 5 dimensions
-    extension   3 metadata: 3 version (major, minor), 4 traits, 5 type of the state
+Their functions in `kernels.xla` speak one version of its interface, so that jaxlib is asked for
+its version first: with another, kernels of array operations are used instead.
 """
 
 from __future__ import annotations
@@ -20,13 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from .._optional import needed
 from ..kernels import Decomposition
 
 _VERSION = 0, 3
-_EXECUTE = 3
 
 
 @functools.cache
@@ -75,65 +67,12 @@ _LOCK = threading.Lock()
 
 
 def _compiled(operation: str, m: int, n: int, k: int, lower: bool, dtype: str) -> Any:
-    numba = needed("numba", "method='compiled'")
-    from ..kernels import compiled
+    needed("numba", "method='compiled'")
+    from ..kernels import compiled, xla
 
-    types, carray = numba.types, numba.carray
-    number = np.dtype(dtype)
     vectors = operation in ("eigh", "svd")
-    is_eigh = operation in ("eigh", "eigvalsh")
-    kernel = (
-        compiled.eigh_kernel(n, vectors, dtype)
-        if is_eigh
-        else compiled.svd_kernel(m, n, k, vectors, dtype)
-    )
-    version = _VERSION[0] | _VERSION[1] << 32
-
-    @numba.extending.intrinsic
-    def pointer(context, address):
-        def build(context, builder, signature, arguments):
-            return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
-
-        return types.voidptr(types.int64), build
-
-    @numba.njit
-    def words(address, count):
-        return carray(pointer(address), (count,), np.int64)
-
-    @numba.njit
-    def data(buffer):
-        return pointer(words(buffer, 6)[3])
-
-    def called(address):
-        frame = words(address, 21)
-        if frame[1] != 0:  # not a call, but the question for which version this is
-            metadata = words(words(frame[1], 4)[3], 6)
-            metadata[3] = version
-            metadata[4] = 0
-            metadata[5] = 0
-            return 0
-        if frame[4] & 0xFFFFFFFF != _EXECUTE:
-            return 0
-        argument = words(frame[9], 1)[0]
-        count = words(words(argument, 6)[5], 1)[0]
-        a = carray(data(argument), (count, m, n), number)
-        results = words(frame[14], 3)
-        none = np.empty((0, n, n), number)
-        if is_eigh:
-            w = carray(data(results[0]), (count, n), number)
-            if vectors:
-                v = carray(data(results[1]), (count, n, n), number)
-                kernel(0, count, a, lower, w, v)
-            else:
-                kernel(0, count, a, lower, w, none)
-        elif vectors:
-            u = carray(data(results[0]), (count, m, k), number)
-            s = carray(data(results[1]), (count, n), number)
-            vh = carray(data(results[2]), (count, n, n), number)
-            kernel(0, count, a, u, s, vh)
-        else:
-            s = carray(data(results[0]), (count, n), number)
-            kernel(0, count, a, none, s, none)
-        return 0
-
-    return numba.cfunc(types.int64(types.int64))(called)
+    if operation in ("eigh", "eigvalsh"):
+        kernel = compiled.eigh_kernel(n, lower, vectors, dtype)
+        return xla.handler(kernel, _VERSION, 2 if vectors else 1)
+    kernel = compiled.svd_kernel(m, n, k, vectors, dtype)
+    return xla.handler(kernel, _VERSION, 3 if vectors else 1)

@@ -12,7 +12,7 @@ from typing import Any
 import array_api_compat.numpy as _compat
 import numpy as np
 
-from ..kernels import Decomposition
+from ..kernels import Decomposition, Threads
 from ..rules.pieces import diagonal_matrix, hermitian_from_triangle
 from ..rules.rule import Array, Arrays
 
@@ -47,7 +47,7 @@ class StandardSolvers:
         return kernel(a)
 
     def compiled(self, decomposition: Decomposition, a: Array) -> Arrays:
-        return decomposition.compiled(np.asarray(a), threads())
+        return decomposition.compiled(np.asarray(a), TEAM)
 
     def eigh(self, a: Array, lower: bool) -> tuple[Array, Array]:
         w, v = self.xp.linalg.eigh(hermitian_from_triangle(self.xp, a, lower))
@@ -212,9 +212,12 @@ class NumpySolvers(StandardSolvers):
 
 
 @functools.cache
-def threads() -> int:
+def _threads() -> int:
     """How many threads there may be: those of Numba, which users set by NUMBA_NUM_THREADS."""
     return importlib.import_module("numba").config.NUMBA_NUM_THREADS
+
+
+TEAM = Threads(_threads)
 
 
 def filled_in_blocks(kernel: Any, a: Array, block: int, empty: Any) -> Arrays:

@@ -6,6 +6,7 @@ call goes through a second class that defines only the backward.
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import functools
 import inspect
@@ -30,7 +31,7 @@ from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
-from ..kernels import Decomposition, replayed
+from ..kernels import Decomposition, Team, Threads, replayed
 from ..kernels.choice import dtype_name
 from ..rules.pieces import width
 from ..rules.rule import Array, Arrays, HostRule, Rule
@@ -108,6 +109,39 @@ class _Values(_Namespace):
         return x
 
 
+class _OpenMP:
+    """The threads of OpenMP that PyTorch's own operations are shared out to.
+
+    They keep their cores busy for milliseconds after an operation, waiting for the next one:
+    other threads would have to fight them for these.
+    """
+
+    least = 2.5e4  # some 30 microseconds, as for PyTorch's own operations
+
+    def __init__(self, parallel: Any):
+        self._parallel = ctypes.CFUNCTYPE(
+            None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint
+        )(parallel)
+
+    def size(self) -> int:
+        return torch.get_num_threads()
+
+    def run(self, kernel: Any, job: int, count: int) -> None:
+        self._parallel(kernel.address, job, 0, 0)  # fewer than all would end the others
+
+
+def _team() -> Team:
+    """That of OpenMP where PyTorch is built with GNU's, or with one that stands in for it."""
+    try:
+        parallel = ctypes.CDLL(torch._C.__file__).GOMP_parallel
+    except (OSError, AttributeError):
+        return Threads(torch.get_num_threads)
+    return _OpenMP(ctypes.cast(parallel, ctypes.c_void_p).value)
+
+
+TEAM = _team()
+
+
 class TorchSolvers:
     """`torch.linalg`, with left eigenvectors from SciPy on the CPU if it is installed."""
 
@@ -176,7 +210,7 @@ class TorchSolvers:
         return kernel(a)
 
     def compiled(self, decomposition, a):
-        found = decomposition.compiled(a.numpy(force=True), torch.get_num_threads())
+        found = decomposition.compiled(a.numpy(force=True), TEAM)
         return tuple(torch.from_numpy(x) for x in found)
 
     def eigh(self, a, lower):
@@ -297,7 +331,7 @@ class Torch(Framework):
 
     def replayed(self, tape, arrays):
         lent = [x.numpy(force=True) for x in arrays]
-        found, doubt = replayed(tape, lent, torch.get_num_threads())
+        found, doubt = replayed(tape, lent, TEAM)
         return tuple(x if x is None else torch.from_numpy(x) for x in found), doubt
 
     def constant(self, x):

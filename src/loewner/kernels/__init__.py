@@ -8,12 +8,15 @@ the `Tape` of their rule.
 from .choice import METHODS, Plan, choose
 from .decomposition import Decomposition
 from .tape import Tape, evaluated, pulled_back, replayed
+from .team import Team, Threads
 
 __all__ = [
     "METHODS",
     "Decomposition",
     "Plan",
     "Tape",
+    "Team",
+    "Threads",
     "choose",
     "evaluated",
     "pulled_back",

@@ -1,7 +1,7 @@
 """Jacobi's method for stacks of small real matrices, compiled by Numba.
 
 The methods of `jacobi`, whose formulas, tests of convergence and reasons hold here, with
-loops in place of array operations. A block of `_LANES` matrices lies entry by entry in one
+loops in place of array operations. A block of `LANES` matrices lies entry by entry in one
 buffer (rows, lanes) that stays in a cache of the core; the innermost loops run over the lanes,
 without branches, so that they become vector instructions. That needs orders known to the
 compiler: there is one kernel for each shape and precision, compiled at its first use and
@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import functools
 import math
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numba
 import numpy as np
 
-_LANES = 64
+from .native import COUNT, OPTIONS, OWN, Kernel, array, finished, run, taken, words
+from .team import Team
+
+LANES = 64
 _SWEEPS = 40
 
 _RANGES = {
@@ -29,89 +30,29 @@ _RANGES = {
 }
 """By bits and the power that is formed: the sizes of entries of which none is lost."""
 
-_LEAST_PER_THREAD = 1e6
-"""How many turned pairs of numbers are worth a thread, some hundreds of microseconds."""
 
-# contraction alone of what is called fast: a product and a sum are rounded once
-OPTIONS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
-
-
-def eigh(a: np.ndarray, lower: bool, vectors: bool, threads: int) -> tuple[np.ndarray, ...]:
+def eigh(a: np.ndarray, lower: bool, vectors: bool, team: Team) -> tuple[np.ndarray, ...]:
     """w (b, n) ascending[, V (b, n, n)] of the symmetric matrices in a triangle of a (b, n, n)."""
     b, n, _ = a.shape
-    w = np.empty((b, n), a.dtype)
-    v = np.empty((b, n, n) if vectors else (0, n, n), a.dtype)
-    kernel = eigh_kernel(n, vectors, a.dtype.name)
-    shared(kernel, b, n**3, threads, np.ascontiguousarray(a), lower, w, v)
-    return (w, v) if vectors else (w,)
+    shapes = [(b, n), (b, n, n)] if vectors else [(b, n)]
+    found = tuple(np.empty(x, a.dtype) for x in shapes)
+    kernel = eigh_kernel(n, lower, vectors, a.dtype.name)
+    run(kernel, b, team, np.ascontiguousarray(a), *found)
+    return found
 
 
-def svd(a: np.ndarray, full: bool, vectors: bool, threads: int) -> tuple[np.ndarray, ...]:
+def svd(a: np.ndarray, full: bool, vectors: bool, team: Team) -> tuple[np.ndarray, ...]:
     """[U (b, m, k),] S (b, k) descending[, Vh (b, k, n)] of a (b, m, n); U, Vh square if `full`."""
     b, m, n = a.shape
     wide = m < n
     if wide:
         a, m, n = a.swapaxes(1, 2), n, m
     k = m if full else n
-    s = np.empty((b, n), a.dtype)
-    u = np.empty((b, m, k) if vectors else (0, m, k), a.dtype)
-    vh = np.empty((b, n, n) if vectors else (0, n, n), a.dtype)
+    shapes = [(b, m, k), (b, n), (b, n, n)] if vectors else [(b, n)]
+    found = tuple(np.empty(x, a.dtype) for x in shapes)
     kernel = svd_kernel(m, n, k, vectors, a.dtype.name)
-    shared(kernel, b, m * n**2, threads, np.ascontiguousarray(a), u, s, vh)
-    if not vectors:
-        return (s,)
-    return (vh.swapaxes(1, 2), s, u.swapaxes(1, 2)) if wide else (u, s, vh)
-
-
-def shared(
-    kernel: Any, b: int, work: float, threads: int, *arrays: Any, lanes: int = _LANES
-) -> None:
-    """kernel(first, last, *arrays) of whole blocks of the stack for each thread.
-
-    `work` is what one matrix takes, in turned pairs of numbers.
-    """
-    blocks = -(-b // lanes)
-    count = max(1, min(threads, blocks, int(b * work / _LEAST_PER_THREAD)))
-    ends = [min(b, blocks * i // count * lanes) for i in range(count + 1)]
-    if count == 1:
-        kernel(0, b, *arrays)
-        return
-    # threads that are kept would disturb the teams of OpenMP, which those of PyTorch are
-    with ThreadPoolExecutor(count - 1) as pool:
-        others = [pool.submit(kernel, *ends[i : i + 2], *arrays) for i in range(1, count)]
-        kernel(*ends[:2], *arrays)
-        for other in others:
-            other.result()
-
-
-def built(function: Any, name: str, dtype: str, arguments: str) -> Any:
-    """The function compiled for (first, last, *arguments).
-
-    A letter stands for an argument: "a" a stack to read, "m" or "s" a stack of matrices or of
-    vectors to write, "b" a truth value, "v" a vector to read, "i" a table of integers, "p" one
-    of addresses, "n" an integer and "t" a vector of truth values to write.
-    """
-    # The name of its files: functions of one name share an index on disk, in which processes
-    # that compile at the same time may exchange them.
-    function.__qualname__ = f"{name}_{dtype}"
-    number = getattr(numba.types, dtype)
-    kinds = {
-        "a": numba.types.Array(number, 3, "C", readonly=True),
-        "m": number[:, :, ::1],
-        "s": number[:, ::1],
-        "b": numba.types.boolean,
-        "v": numba.types.Array(number, 1, "C", readonly=True),
-        "i": numba.types.Array(numba.types.int32, 2, "C", readonly=True),
-        "p": numba.types.int64[:, ::1],
-        "n": numba.types.int64,
-        "t": numba.types.boolean[::1],
-    }
-    position = numba.types.int64
-    signature = numba.types.void(position, position, *(kinds[x] for x in arguments))
-    try:
-        return numba.njit(signature, cache=True, **OPTIONS)(function)
-    except RuntimeError:  # there is no folder to write to
-        return numba.njit(signature, **OPTIONS)(function)
+    run(kernel, b, team, np.ascontiguousarray(a), *found)
+    return tuple(x.swapaxes(1, -1) if x.ndim == 3 else x for x in found[::-1]) if wide else found
 
 
 @numba.njit(**OPTIONS)
@@ -133,7 +74,7 @@ def _turn(d, x, noise, one):
 @numba.njit(inline="always", **OPTIONS)
 def _turn_rows(x, p, q, z, t):
     """Rows p and q of the buffer turned by the z and t in two other rows."""
-    for l in range(_LANES):
+    for l in range(LANES):
         left, right = x[p, l], x[q, l]
         x[p, l] = left - x[z, l] * (right + x[t, l] * left)
         x[q, l] = right + x[z, l] * (left - x[t, l] * right)
@@ -142,7 +83,7 @@ def _turn_rows(x, p, q, z, t):
 @numba.njit(inline="always", **OPTIONS)
 def _swap_rows(x, p, q, swap):
     """Rows p and q of the buffer exchanged in the lanes in which a third is not zero."""
-    for l in range(_LANES):
+    for l in range(LANES):
         left, right = x[p, l], x[q, l]
         x[p, l] = right if x[swap, l] != 0 else left
         x[q, l] = left if x[swap, l] != 0 else right
@@ -153,17 +94,17 @@ def _start(x, first, n):
     """The columns of the identity, from that row of the buffer on."""
     for j in range(n):
         for i in range(n):
-            for l in range(_LANES):
+            for l in range(LANES):
                 x[first + j * n + i, l] = 1 if i == j else 0
 
 
 @numba.njit(inline="always", **OPTIONS)
 def _inner(x, p, q, m, out):
     """The inner products of columns of m rows that begin at rows p and q, into another row."""
-    for l in range(_LANES):
+    for l in range(LANES):
         x[out, l] = 0
     for i in range(m):
-        for l in range(_LANES):
+        for l in range(LANES):
             x[out, l] += x[p + i, l] * x[q + i, l]
 
 
@@ -176,12 +117,12 @@ def _rescaled(x, rows, sizes, exponents, low, high):
     """
     zero, one = x.dtype.type(0), x.dtype.type(1)
     outside = zero
-    for lane in range(_LANES):
+    for lane in range(LANES):
         size = sizes[lane]
         outside += zero if size == zero or low <= size <= high else one
     if outside == zero:
         return False
-    for lane in range(_LANES):
+    for lane in range(LANES):
         size = sizes[lane]
         exponents[lane] = 0
         if size - size != zero:
@@ -218,8 +159,9 @@ def _at(i, j):
 
 
 @functools.cache
-def eigh_kernel(n: int, vectors: bool, dtype: str) -> Any:
+def eigh_kernel(n: int, lower: bool, vectors: bool, dtype: str) -> Kernel:
     """The kernel of `eigh` for one order."""
+    number = np.dtype(dtype).type
     low, high = _RANGES[np.finfo(dtype).bits, 2]
     triangle = n * (n + 1) // 2
     # the rows of the buffer: the lower triangle by rows, the frame by columns, z, t and noise
@@ -227,181 +169,204 @@ def eigh_kernel(n: int, vectors: bool, dtype: str) -> Any:
     Z = F + (n * n if vectors else 0)
     T, N = Z + 1, Z + 2
 
-    def kernel(begin, end, a, lower, w, v):
+    def kernel(address):
+        job = words(address, OWN + 3)
+        b = job[COUNT]
+        a = array(job[OWN], (b, n, n), number)
+        w = array(job[OWN + 1], (b, n), number)
+        v = array(job[OWN + 1 + vectors], (b, n, n), number)  # w, if not asked for
         zero, one = w.dtype.type(0), w.dtype.type(1)
         half, quarter = one / w.dtype.type(2), one / w.dtype.type(4)
         eps, tiny = np.finfo(w.dtype).eps * quarter, np.finfo(w.dtype).tiny
-        x = np.empty((N + 1, _LANES), w.dtype)
-        sizes = np.empty(_LANES, w.dtype)
-        exponents = np.zeros(_LANES, np.int64)
-        for start in range(begin, end, _LANES):
-            count = min(_LANES, end - start)
-            for l in range(_LANES):
-                t = start + min(l, count - 1)
-                size = lost = zero
-                for i in range(n):
-                    for j in range(i + 1):
-                        y = a[t, i, j] if lower else a[t, j, i]
-                        x[_at(i, j), l] = y
-                        size = max(size, abs(y))
-                        lost += y - y  # NaN unless y is finite
-                sizes[l] = size + lost
-            outside = _rescaled(x, triangle, sizes, exponents, low, high)
-            for l in range(_LANES):
-                size = zero
-                for i in range(triangle):
-                    size = max(size, abs(x[i, l]))
-                sizes[l] = eps * size  # the limit of convergence
-                x[N, l] = sizes[l] * sizes[l] + tiny
-            if vectors:
-                _start(x, F, n)
-            for _ in range(_SWEEPS):
-                far = zero
-                for q in range(1, n):
-                    for p in range(q):
-                        for l in range(_LANES):
-                            far += one if abs(x[_at(q, p), l]) > sizes[l] else zero
-                if far == zero:
-                    break
-                for p in range(n - 1):
-                    for q in range(p + 1, n):
-                        for l in range(_LANES):
-                            d = (x[_at(q, q), l] - x[_at(p, p), l]) * half
-                            x[Z, l], x[T, l], shift = _turn(d, x[_at(q, p), l], x[N, l], one)
-                            x[_at(p, p), l] -= shift
-                            x[_at(q, q), l] += shift
-                            x[_at(q, p), l] = zero
-                        for r in range(n):
-                            if r != p and r != q:
-                                rp = _at(r, p)
-                                rq = _at(r, q)
-                                _turn_rows(x, rp, rq, Z, T)
+        x = np.empty((N + 1, LANES), w.dtype)
+        sizes = np.empty(LANES, w.dtype)
+        exponents = np.zeros(LANES, np.int64)
+        while True:
+            begin, end = taken(address)
+            if begin == end:
+                break
+            for start in range(begin, end, LANES):
+                count = min(LANES, end - start)
+                for l in range(LANES):
+                    t = start + min(l, count - 1)
+                    size = lost = zero
+                    for i in range(n):
+                        for j in range(i + 1):
+                            y = a[t, i, j] if lower else a[t, j, i]
+                            x[_at(i, j), l] = y
+                            size = max(size, abs(y))
+                            lost += y - y  # NaN unless y is finite
+                    sizes[l] = size + lost
+                outside = _rescaled(x, triangle, sizes, exponents, low, high)
+                for l in range(LANES):
+                    size = zero
+                    for i in range(triangle):
+                        size = max(size, abs(x[i, l]))
+                    sizes[l] = eps * size  # the limit of convergence
+                    x[N, l] = sizes[l] * sizes[l] + tiny
+                if vectors:
+                    _start(x, F, n)
+                for _ in range(_SWEEPS):
+                    far = zero
+                    for q in range(1, n):
+                        for p in range(q):
+                            for l in range(LANES):
+                                far += one if abs(x[_at(q, p), l]) > sizes[l] else zero
+                    if far == zero:
+                        break
+                    for p in range(n - 1):
+                        for q in range(p + 1, n):
+                            for l in range(LANES):
+                                d = (x[_at(q, q), l] - x[_at(p, p), l]) * half
+                                x[Z, l], x[T, l], shift = _turn(d, x[_at(q, p), l], x[N, l], one)
+                                x[_at(p, p), l] -= shift
+                                x[_at(q, q), l] += shift
+                                x[_at(q, p), l] = zero
+                            for r in range(n):
+                                if r != p and r != q:
+                                    rp = _at(r, p)
+                                    rq = _at(r, q)
+                                    _turn_rows(x, rp, rq, Z, T)
+                            if vectors:
+                                for i in range(n):
+                                    _turn_rows(x, F + p * n + i, F + q * n + i, Z, T)
+                for last in range(n - 1, 0, -1):
+                    for j in range(last):
+                        for l in range(LANES):
+                            left, right = x[_at(j, j), l], x[_at(j + 1, j + 1), l]
+                            swap = left > right
+                            x[_at(j, j), l] = right if swap else left
+                            x[_at(j + 1, j + 1), l] = left if swap else right
+                            x[Z, l] = one if swap else zero
                         if vectors:
                             for i in range(n):
-                                _turn_rows(x, F + p * n + i, F + q * n + i, Z, T)
-            for last in range(n - 1, 0, -1):
-                for j in range(last):
-                    for l in range(_LANES):
-                        left, right = x[_at(j, j), l], x[_at(j + 1, j + 1), l]
-                        swap = left > right
-                        x[_at(j, j), l] = right if swap else left
-                        x[_at(j + 1, j + 1), l] = left if swap else right
-                        x[Z, l] = one if swap else zero
-                    if vectors:
-                        for i in range(n):
-                            _swap_rows(x, F + j * n + i, F + j * n + n + i, Z)
-            for l in range(count):
-                for j in range(n):
-                    w[start + l, j] = x[_at(j, j), l]
-                    if vectors:
-                        for i in range(n):
-                            v[start + l, i, j] = x[F + j * n + i, l]
-            if outside:
+                                _swap_rows(x, F + j * n + i, F + j * n + n + i, Z)
                 for l in range(count):
-                    _scale_back(w[start + l], exponents[l])
-                    if vectors and w[start + l, 0] != w[start + l, 0]:
-                        v[start + l] = np.nan
+                    for j in range(n):
+                        w[start + l, j] = x[_at(j, j), l]
+                        if vectors:
+                            for i in range(n):
+                                v[start + l, i, j] = x[F + j * n + i, l]
+                if outside:
+                    for l in range(count):
+                        _scale_back(w[start + l], exponents[l])
+                        if vectors and w[start + l, 0] != w[start + l, 0]:
+                            v[start + l] = np.nan
+            finished(address, end - begin)
 
-    return built(kernel, f"eigh_{n}_{vectors:d}", dtype, "absm")
+    name = f"eigh_{n}_{'lower' if lower else 'upper'}_{vectors:d}_{dtype}"
+    return Kernel(kernel, name, LANES, n**3)
 
 
 @functools.cache
-def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Any:
+def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Kernel:
     """The kernel of `svd` for one shape, m >= n, with k columns of U."""
+    number = np.dtype(dtype).type
     low, high = _RANGES[np.finfo(dtype).bits, 4]
     # the rows of the buffer: G and the frame by columns, the squares of the columns, z and t
     F = m * n
     S = F + (n * n if vectors else 0)
     Z, T = S + n, S + n + 1
 
-    def kernel(begin, end, a, u, s, vh):
+    def kernel(address):
+        job = words(address, OWN + 4)
+        b = job[COUNT]
+        a = array(job[OWN], (b, m, n), number)
+        u = array(job[OWN + 1], (b, m, k), number)  # s, if not asked for, as vh
+        s = array(job[OWN + 1 + vectors], (b, n), number)
+        vh = array(job[OWN + 1 + 2 * vectors], (b, n, n), number)
         zero, one = s.dtype.type(0), s.dtype.type(1)
         half = one / s.dtype.type(2)
         eps, tiny = np.finfo(s.dtype).eps, np.finfo(s.dtype).tiny
         # small turns round little, and long sums of rounding errors are random
         bound = s.dtype.type((2 * m**0.5 + 2) ** 2) * eps * eps
-        x = np.empty((T + 1, _LANES), s.dtype)
-        sizes = np.empty(_LANES, s.dtype)
-        exponents = np.zeros(_LANES, np.int64)
-        for start in range(begin, end, _LANES):
-            count = min(_LANES, end - start)
-            for l in range(_LANES):
-                t = start + min(l, count - 1)
-                size = lost = zero
-                for i in range(m):
-                    for j in range(n):
-                        y = a[t, i, j]
-                        x[j * m + i, l] = y
-                        size = max(size, abs(y))
-                        lost += y - y  # NaN unless y is finite
-                sizes[l] = size + lost
-            outside = _rescaled(x, m * n, sizes, exponents, low, high)
-            if vectors:
-                _start(x, F, n)
-            for _ in range(_SWEEPS):
-                for j in range(n):
-                    _inner(x, j * m, j * m, m, S + j)
-                far = zero
-                for p in range(n - 1):
-                    for q in range(p + 1, n):
-                        _inner(x, p * m, q * m, m, Z)
-                        for l in range(_LANES):
-                            noise = bound * x[S + p, l] * x[S + q, l] + tiny
-                            far += one if x[Z, l] * x[Z, l] > noise else zero
-                if far == zero:
-                    break
-                for p in range(n - 1):
-                    for q in range(p + 1, n):
-                        _inner(x, p * m, q * m, m, Z)
-                        for l in range(_LANES):
-                            noise = bound * x[S + p, l] * x[S + q, l] + tiny
-                            d = (x[S + q, l] - x[S + p, l]) * half
-                            x[Z, l], x[T, l], shift = _turn(d, x[Z, l], noise, one)
-                            x[S + p, l], x[S + q, l] = x[S + p, l] - shift, x[S + q, l] + shift
-                        for i in range(m):
-                            _turn_rows(x, p * m + i, q * m + i, Z, T)
-                        if vectors:
-                            for i in range(n):
-                                _turn_rows(x, F + p * n + i, F + q * n + i, Z, T)
-            for j in range(n):
-                for l in range(_LANES):
-                    x[S + j, l] = math.sqrt(x[S + j, l])
-            for last in range(n - 1, 0, -1):
-                for j in range(last):
-                    for l in range(_LANES):
-                        left, right = x[S + j, l], x[S + j + 1, l]
-                        swap = left < right
-                        x[S + j, l] = right if swap else left
-                        x[S + j + 1, l] = left if swap else right
-                        x[Z, l] = one if swap else zero
-                    if vectors:
-                        for i in range(m):
-                            _swap_rows(x, j * m + i, j * m + m + i, Z)
-                        for i in range(n):
-                            _swap_rows(x, F + j * n + i, F + j * n + n + i, Z)
-            for l in range(count):
-                for j in range(n):
-                    s[start + l, j] = x[S + j, l]
+        x = np.empty((T + 1, LANES), s.dtype)
+        sizes = np.empty(LANES, s.dtype)
+        exponents = np.zeros(LANES, np.int64)
+        while True:
+            begin, end = taken(address)
+            if begin == end:
+                break
+            for start in range(begin, end, LANES):
+                count = min(LANES, end - start)
+                for l in range(LANES):
+                    t = start + min(l, count - 1)
+                    size = lost = zero
+                    for i in range(m):
+                        for j in range(n):
+                            y = a[t, i, j]
+                            x[j * m + i, l] = y
+                            size = max(size, abs(y))
+                            lost += y - y  # NaN unless y is finite
+                    sizes[l] = size + lost
+                outside = _rescaled(x, m * n, sizes, exponents, low, high)
                 if vectors:
-                    whole = k == n
+                    _start(x, F, n)
+                for _ in range(_SWEEPS):
                     for j in range(n):
-                        long = not x[S + j, l] <= eps * x[S, l]
-                        whole = whole and long
-                        inverse = one / x[S + j, l] if long else zero
-                        for i in range(m):
-                            u[start + l, i, j] = x[j * m + i, l] * inverse
-                        for i in range(n):
-                            vh[start + l, j, i] = x[F + j * n + i, l]
-                    if not whole:
-                        _complete(u[start + l], s[start + l], eps)
-            if outside:
+                        _inner(x, j * m, j * m, m, S + j)
+                    far = zero
+                    for p in range(n - 1):
+                        for q in range(p + 1, n):
+                            _inner(x, p * m, q * m, m, Z)
+                            for l in range(LANES):
+                                noise = bound * x[S + p, l] * x[S + q, l] + tiny
+                                far += one if x[Z, l] * x[Z, l] > noise else zero
+                    if far == zero:
+                        break
+                    for p in range(n - 1):
+                        for q in range(p + 1, n):
+                            _inner(x, p * m, q * m, m, Z)
+                            for l in range(LANES):
+                                noise = bound * x[S + p, l] * x[S + q, l] + tiny
+                                d = (x[S + q, l] - x[S + p, l]) * half
+                                x[Z, l], x[T, l], shift = _turn(d, x[Z, l], noise, one)
+                                x[S + p, l], x[S + q, l] = x[S + p, l] - shift, x[S + q, l] + shift
+                            for i in range(m):
+                                _turn_rows(x, p * m + i, q * m + i, Z, T)
+                            if vectors:
+                                for i in range(n):
+                                    _turn_rows(x, F + p * n + i, F + q * n + i, Z, T)
+                for j in range(n):
+                    for l in range(LANES):
+                        x[S + j, l] = math.sqrt(x[S + j, l])
+                for last in range(n - 1, 0, -1):
+                    for j in range(last):
+                        for l in range(LANES):
+                            left, right = x[S + j, l], x[S + j + 1, l]
+                            swap = left < right
+                            x[S + j, l] = right if swap else left
+                            x[S + j + 1, l] = left if swap else right
+                            x[Z, l] = one if swap else zero
+                        if vectors:
+                            for i in range(m):
+                                _swap_rows(x, j * m + i, j * m + m + i, Z)
+                            for i in range(n):
+                                _swap_rows(x, F + j * n + i, F + j * n + n + i, Z)
                 for l in range(count):
-                    _scale_back(s[start + l], exponents[l])
-                    if vectors and s[start + l, 0] != s[start + l, 0]:
-                        u[start + l] = np.nan
-                        vh[start + l] = np.nan
+                    for j in range(n):
+                        s[start + l, j] = x[S + j, l]
+                    if vectors:
+                        whole = k == n
+                        for j in range(n):
+                            long = not x[S + j, l] <= eps * x[S, l]
+                            whole = whole and long
+                            inverse = one / x[S + j, l] if long else zero
+                            for i in range(m):
+                                u[start + l, i, j] = x[j * m + i, l] * inverse
+                            for i in range(n):
+                                vh[start + l, j, i] = x[F + j * n + i, l]
+                        if not whole:
+                            _complete(u[start + l], s[start + l], eps)
+                if outside:
+                    for l in range(count):
+                        _scale_back(s[start + l], exponents[l])
+                        if vectors and s[start + l, 0] != s[start + l, 0]:
+                            u[start + l] = np.nan
+                            vh[start + l] = np.nan
+            finished(address, end - begin)
 
-    return built(kernel, f"svd_{m}_{n}_{k}_{vectors:d}", dtype, "amsm")
+    return Kernel(kernel, f"svd_{m}_{n}_{k}_{vectors:d}_{dtype}", LANES, m * n**2)
 
 
 @numba.njit(**OPTIONS)

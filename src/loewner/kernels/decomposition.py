@@ -15,6 +15,7 @@ from .choice import Plan, choose, dtype_name
 
 if TYPE_CHECKING:
     from ..rules.rule import Array, Arrays, Solvers
+    from .team import Team
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,15 +91,15 @@ class Decomposition:
             return jacobi.eigh(solvers, a, self.lower, vectors)
         return jacobi.svd(solvers, a, self.full, vectors)
 
-    def compiled(self, a: Array, threads: int) -> Arrays:
+    def compiled(self, a: Array, team: Team) -> Arrays:
         """By Jacobi's method, compiled, of real matrices (b, m, n), NumPy arrays."""
         needed("numba", "method='compiled'")
         from . import compiled  # half a second, for Numba
 
         vectors = self.operation in ("eigh", "svd")
         if self.operation in ("eigh", "eigvalsh"):
-            return compiled.eigh(a, self.lower, vectors, threads)
-        return compiled.svd(a, self.full, vectors, threads)
+            return compiled.eigh(a, self.lower, vectors, team)
+        return compiled.svd(a, self.full, vectors, team)
 
 
 def _plan(operation: str, shape: tuple[int, int], dtype: str, batch: int, *where: Any) -> Plan:

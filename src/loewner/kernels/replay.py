@@ -11,14 +11,11 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numba
 import numpy as np
-from numba import carray  # pyright: ignore[reportPrivateImportUsage]
-from numba.extending import intrinsic
 
-from .compiled import OPTIONS, built, shared
+from .native import COUNT, OPTIONS, OWN, Kernel, array, finished, run, taken, words
 from .tape import (
     ABS,
     ADD,
@@ -39,10 +36,11 @@ from .tape import (
     WHERE,
     Tape,
 )
+from .team import Team
 
 
 def replay(
-    tape: Tape, arrays: Sequence[np.ndarray], threads: int
+    tape: Tape, arrays: Sequence[np.ndarray], team: Team
 ) -> tuple[tuple[np.ndarray | None, ...], np.ndarray]:
     """The results (b, ...) for stacks (b, ...), and which matrices are in doubt, (b,)."""
     b, dtype = arrays[0].shape[0], arrays[0].dtype
@@ -51,8 +49,10 @@ def replay(
     places = np.array([_place(x) for x in (*arrays, *results)], np.int64)
     lanes = 128 if tape.rows <= _FEW_ROWS else 64
     kernel = machine(dtype.name, lanes)
-    turns = tape.work / 4  # as much work as so many turned pairs
-    shared(kernel, b, turns, threads, *tape.arrays, tape.rows, places, doubt, lanes=lanes)
+    table, constants = tape.arrays
+    sizes = len(table), len(constants), tape.rows, len(places)
+    work = tape.work * kernel.work
+    run(kernel, b, team, *sizes, table, constants, places, doubt, work=work)
     return results, doubt
 
 
@@ -66,19 +66,6 @@ def _place(x: np.ndarray | None) -> list[int]:
         return [0, 0, 0, 0]
     step, *steps = (s // x.itemsize for s in x.strides)
     return [x.ctypes.data, step, *[0, 0, *steps][-2:]]
-
-
-def _pointer(context: Any, address: Any) -> Any:
-    """An integer as a pointer."""
-    types = numba.types
-
-    def build(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
-
-    return types.voidptr(types.int64), build
-
-
-pointer: Any = intrinsic(_pointer)
 
 
 @numba.njit(inline="always", **OPTIONS)
@@ -156,59 +143,71 @@ def _inner(x, lanes, p, q, q1, r, r1, length):
 
 
 @functools.cache
-def machine(dtype: str, lanes: int) -> Any:
+def machine(dtype: str, lanes: int) -> Kernel:
     """The machine for one precision, and so many matrices at a time."""
     number = np.dtype(dtype).type
 
-    def kernel(first, last, tape, constants, rows, places, doubt):
+    def kernel(address):
+        job = words(address, OWN + 8)
+        rows = job[OWN + 2]
+        tape = array(job[OWN + 4], (job[OWN], 15), np.int32)
+        constants = array(job[OWN + 5], (job[OWN + 1],), number)
+        places = array(job[OWN + 6], (job[OWN + 3], 4), np.int64)
+        doubt = array(job[OWN + 7], (job[COUNT],), np.bool_)
         x = np.empty((rows, lanes), number)
         for r in range(len(constants)):
             for l in range(lanes):
                 x[r, l] = constants[r]
-        for start in range(first, last, lanes):
-            count = min(lanes, last - start)
-            for t in range(len(tape)):
-                what, m, n = tape[t, 0], tape[t, 1], tape[t, 2]
-                d, d0, d1 = tape[t, 3], tape[t, 4], tape[t, 5]
-                a, a0, a1 = tape[t, 6], tape[t, 7], tape[t, 8]
-                b, b0, b1 = tape[t, 9], tape[t, 10], tape[t, 11]
-                c, c0, c1 = tape[t, 12], tape[t, 13], tape[t, 14]
-                if what <= STORE:  # or LOAD
-                    place = a if what == LOAD else d
-                    step, s0, s1 = places[place, 1], places[place, 2], places[place, 3]
-                    memory = carray(pointer(places[place, 0]), (last * step + 1,), number)
-                    for i in range(m):
-                        for j in range(n):
-                            at = start * step + i * s0 + j * s1
-                            if what == STORE:
-                                p = a + i * a0 + j * a1
-                                for l in range(count):
-                                    memory[at + l * step] = x[p, l]
-                                continue
-                            p = d + i * d0 + j * d1
-                            if a0 == 1:
-                                at += j * s0
-                            if count == lanes:
-                                for l in range(lanes):
-                                    x[p, l] = memory[at + l * step]
-                            else:
-                                for l in range(lanes):
-                                    x[p, l] = memory[at + min(l, count - 1) * step]
-                elif what == DOUBT:
-                    for l in range(count):
-                        doubt[start + l] |= x[a, l] != 0
-                elif what == MATMUL:
-                    for i in range(m):
-                        for j in range(n):
-                            p = d + i * d0 + j * d1
-                            _inner(x, lanes, p, a + i * a0, a1, b + j * b1, b0, c)
-                else:
-                    for i in range(m):
-                        for j in range(n):
-                            p = d + i * d0 + j * d1
-                            q = a + i * a0 + j * a1
-                            r = b + i * b0 + j * b1
-                            s = c + i * c0 + j * c1
-                            _entry(x, lanes, what, p, q, r, s)
+        while True:
+            first, last = taken(address)
+            if first == last:
+                break
+            for start in range(first, last, lanes):
+                count = min(lanes, last - start)
+                for t in range(len(tape)):
+                    what, m, n = tape[t, 0], tape[t, 1], tape[t, 2]
+                    d, d0, d1 = tape[t, 3], tape[t, 4], tape[t, 5]
+                    a, a0, a1 = tape[t, 6], tape[t, 7], tape[t, 8]
+                    b, b0, b1 = tape[t, 9], tape[t, 10], tape[t, 11]
+                    c, c0, c1 = tape[t, 12], tape[t, 13], tape[t, 14]
+                    if what <= STORE:  # or LOAD
+                        place = a if what == LOAD else d
+                        step, s0, s1 = places[place, 1], places[place, 2], places[place, 3]
+                        memory = array(places[place, 0], (last * step + 1,), number)
+                        for i in range(m):
+                            for j in range(n):
+                                at = start * step + i * s0 + j * s1
+                                if what == STORE:
+                                    p = a + i * a0 + j * a1
+                                    for l in range(count):
+                                        memory[at + l * step] = x[p, l]
+                                    continue
+                                p = d + i * d0 + j * d1
+                                if a0 == 1:
+                                    at += j * s0
+                                if count == lanes:
+                                    for l in range(lanes):
+                                        x[p, l] = memory[at + l * step]
+                                else:
+                                    for l in range(lanes):
+                                        x[p, l] = memory[at + min(l, count - 1) * step]
+                    elif what == DOUBT:
+                        for l in range(count):
+                            doubt[start + l] |= x[a, l] != 0
+                    elif what == MATMUL:
+                        for i in range(m):
+                            for j in range(n):
+                                p = d + i * d0 + j * d1
+                                _inner(x, lanes, p, a + i * a0, a1, b + j * b1, b0, c)
+                    else:
+                        for i in range(m):
+                            for j in range(n):
+                                p = d + i * d0 + j * d1
+                                q = a + i * a0 + j * a1
+                                r = b + i * b0 + j * b1
+                                s = c + i * c0 + j * c1
+                                _entry(x, lanes, what, p, q, r, s)
+            finished(address, last - first)
 
-    return built(kernel, f"replay_{lanes}", dtype, "ivnpt")
+    # what one number takes; a turned pair takes four times that
+    return Kernel(kernel, f"replay_{lanes}_{dtype}", lanes, 1 / 4)

@@ -27,6 +27,7 @@ import numpy as np
 from ..rules.pieces import crowded, diagonal_matrix
 from ..rules.rule import OVERWRITING, Arrays, LinearEquation, Rule, Solvers
 from .choice import dtype_name, replays
+from .team import Team
 
 LOAD, STORE, DOUBT, MATMUL, ADD, SUBTRACT, MULTIPLY, DIVIDE, MAXIMUM = range(9)
 LESS, LESS_EQUAL, EQUAL, WHERE, NEGATIVE, ABS, SQRT, COPY = range(9, 17)
@@ -689,9 +690,9 @@ def _followed(
     return tuple(x if x is None else reshape(x, (*batch, *x.shape[1:])) for x in found)
 
 
-def replayed(tape: Tape, arrays: Sequence[Any], threads: int) -> tuple[Arrays, bool]:
+def replayed(tape: Tape, arrays: Sequence[Any], team: Team) -> tuple[Arrays, bool]:
     """What a tape makes of stacks (b, ...), NumPy arrays, and whether a matrix is in doubt."""
     from .replay import replay  # half a second, for Numba
 
-    found, doubt = replay(tape, arrays, threads)
+    found, doubt = replay(tape, arrays, team)
     return found, bool(doubt.any())

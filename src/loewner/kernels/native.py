@@ -1,0 +1,135 @@
+"""Functions that Numba compiles and that are called without Python, by several threads at once.
+
+A kernel has one argument, the address of a *job*, a vector of 64-bit words:
+
+    NEXT    the first matrix of the stack that no thread has taken
+    COUNT   how many matrices there are
+    STEP    how many a thread takes at a time
+    DONE    how many matrices are done
+    OWN     what the kernel reads, from here on: addresses of arrays, those of results last
+
+It takes matrices until there are none, so that several threads can be sent to the same job, and
+leaves alone what others took.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba import carray  # pyright: ignore[reportPrivateImportUsage]
+from numba.extending import intrinsic
+
+from .team import Team
+
+NEXT, COUNT, STEP, DONE, OWN = range(5)
+
+# contraction alone of what is called fast: a product and a sum are rounded once
+OPTIONS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+
+_STEPS = 4
+"""How many times a thread takes matrices: more, and it waits less for the others at the end."""
+
+_int64, _voidptr = numba.types.int64, numba.types.voidptr
+
+
+class Kernel:
+    """A function that is compiled for the address of a job.
+
+    Parameters
+    ----------
+    function : callable
+    name : str
+        Of its files. Functions of one name share an index on disk, in which processes that
+        compile at the same time may exchange them.
+    lanes : int
+        How many matrices it works at a time.
+    work : float
+        What one matrix takes, in turned pairs of numbers.
+    """
+
+    def __init__(self, function: Callable[[int], None], name: str, lanes: int, work: float):
+        self.lanes, self.work = lanes, work
+        function.__qualname__ = name
+        options = {k: x for k, x in OPTIONS.items() if k != "nogil"}
+        signature = numba.types.void(_int64)
+        try:
+            self.compiled: Any = numba.cfunc(signature, cache=True, **options)(function)
+        except RuntimeError:  # there is no folder to write to
+            self.compiled = numba.cfunc(signature, **options)(function)
+        self.address: int = self.compiled.address
+        self.call: Callable[[int], None] = ctypes.CFUNCTYPE(None, ctypes.c_int64)(self.address)
+        """It runs without the interpreter's lock."""
+
+
+def shares(b: int, lanes: int, work: float, threads: int, least: float) -> tuple[int, int]:
+    """How many threads are worth it, and how many of b matrices they take at a time."""
+    blocks = -(-b // lanes)
+    count = max(1, min(threads, blocks, int(b * work / least)))
+    steps = _STEPS * count if count > 1 else 1
+    return count, lanes * -(-blocks // steps)
+
+
+def run(kernel: Kernel, b: int, team: Team, *own: Any, work: float | None = None) -> None:
+    """The kernel on a job of b matrices; an array stands for its address."""
+    count, step = shares(b, kernel.lanes, work or kernel.work, team.size(), team.least)
+    words = (x.ctypes.data if isinstance(x, np.ndarray) else x for x in own)
+    job = np.array([0, b, step, 0, *words], np.int64)
+    if count == 1:
+        kernel.call(job.ctypes.data)
+    else:
+        team.run(kernel, job.ctypes.data, count)
+
+
+def _pointer(context: Any, address: Any) -> Any:
+    """An integer as a pointer."""
+
+    def build(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(_voidptr))
+
+    return _voidptr(_int64), build
+
+
+def _added(context: Any, address: Any, amount: Any) -> Any:
+    """The word at an address, to which an amount is added before another thread can read it."""
+
+    def build(context, builder, signature, arguments):
+        word = context.get_value_type(numba.types.CPointer(_int64))
+        place = builder.inttoptr(arguments[0], word)
+        return builder.atomic_rmw("add", place, arguments[1], "seq_cst")
+
+    return _int64(_int64, _int64), build
+
+
+_pointed: Any = intrinsic(_pointer)
+added: Any = intrinsic(_added)
+
+
+@numba.njit(inline="always", **OPTIONS)
+def array(address, shape, dtype):
+    """The array of a shape that begins at an address."""
+    return carray(_pointed(address), shape, dtype)
+
+
+@numba.njit(inline="always", **OPTIONS)
+def words(address, count):
+    """So many words from an address on."""
+    return array(address, (count,), np.int64)
+
+
+@numba.njit(**OPTIONS)
+def taken(address):
+    """The matrices that are now the caller's, from the first to that after the last; (0, 0) if
+    none is left."""
+    job = words(address, OWN)
+    first = added(address + 8 * NEXT, job[STEP])
+    return (first, min(first + job[STEP], job[COUNT])) if first < job[COUNT] else (0, 0)
+
+
+@numba.njit(**OPTIONS)
+def finished(address, count):
+    """So many of the matrices that were taken are done."""
+    added(address + 8 * DONE, count)
