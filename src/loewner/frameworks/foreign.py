@@ -7,16 +7,20 @@ its version first: with another, kernels of array operations are used instead.
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 import re
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from .._optional import needed
-from ..kernels import Decomposition
+from ..kernels import Decomposition, Tape
 
 _VERSION = 0, 3
 
@@ -38,41 +42,94 @@ def known() -> bool:
 def decomposed(decomposition: Decomposition, a: jax.Array) -> list[jax.Array]:
     """The factors of real matrices (b, m, n)."""
     b, m, n = a.shape
-    operation = decomposition.operation
+    operation, lower = decomposition.operation, decomposition.lower
     if operation in ("svd", "svdvals") and m < n:
         u_s_vh = decomposed(decomposition, a.mT)
         return [x if x.ndim == 2 else x.mT for x in u_s_vh[::-1]]
     k = m if decomposition.full else n
-    target = _target(operation, m, n, k, decomposition.lower, a.dtype.name)
-    results = [jax.ShapeDtypeStruct((b, *x), a.dtype) for x in decomposition.shapes(m, n)]
-    return list(jax.ffi.ffi_call(target, results)(a))
+    shapes = decomposition.shapes(m, n)
+
+    def made() -> Any:
+        needed("numba", "method='compiled'")
+        from ..kernels import compiled
+
+        vectors = operation in ("eigh", "svd")
+        if operation in ("eigh", "eigvalsh"):
+            kernel = compiled.eigh_kernel(n, lower, vectors, a.dtype.name)
+        else:
+            kernel = compiled.svd_kernel(m, n, k, vectors, a.dtype.name)
+        places = range(1 + len(shapes))
+        return kernel, [0] * len(places), places[:1], places[1:], kernel.work
+
+    name = f"{operation}_{m}_{n}_{k}_{'lower' if lower else 'upper'}_{a.dtype.name}"
+    results = [jax.ShapeDtypeStruct((b, *x), a.dtype) for x in shapes]
+    return _call(name, made, results, a)
 
 
-def _target(operation: str, m: int, n: int, k: int, lower: bool, dtype: str) -> str:
-    """The name under which XLA knows a kernel, which is compiled at the first call."""
-    name = f"loewner_{operation}_{m}_{n}_{k}_{'lower' if lower else 'upper'}_{dtype}"
+def replayed(tape: Tape, arrays: Sequence[jax.Array]) -> tuple[list[jax.Array | None], jax.Array]:
+    """The results of a tape for stacks (b, ...), and which blocks have a matrix in doubt.
+
+    Of a matrix of which no more than the diagonal is read, that is what is given.
+    """
+    from ..kernels import replay
+
+    b, dtype = arrays[0].shape[0], arrays[0].dtype
+    shapes = [x for x in tape.results if x is not None]
+
+    kernel, own = replay.machine_for(tape)
+    doubt = len(own)
+
+    def made() -> Any:
+        steps = [_steps(x.shape[1:]) for x in arrays]
+        steps += [_steps(x) for x in tape.results]
+        places = range(doubt + 1, doubt + 1 + 4 * len(steps), 4)
+        given, found = places[: len(arrays)], places[len(arrays) :]
+        stored = [i for i, x in zip(found, tape.results, strict=True) if x is not None]
+        words = [*own, 0, *itertools.chain(*steps)]
+        return kernel, words, given, [*stored, doubt], tape.work * kernel.work
+
+    results = [jax.ShapeDtypeStruct((b, *x), dtype) for x in shapes]
+    results.append(jax.ShapeDtypeStruct((-(-b // kernel.lanes),), np.bool_))
+    *found, doubts = _call(tape.name, made, results, *arrays)
+    return [None if x is None else found.pop(0) for x in tape.results], doubts
+
+
+def _steps(shape: tuple[int, ...] | None) -> list[int]:
+    """No address, and the steps to the next matrix, row and column."""
+    if shape is None:
+        return [0, 0, 0, 0]
+    return [0, math.prod(shape), shape[-1] if len(shape) > 1 else 0, 1]
+
+
+def _call(
+    name: str, made: Callable[[], Any], results: Sequence[Any], *arrays: jax.Array
+) -> list[jax.Array]:
+    """A kernel of that name, which is compiled at the first call, on stacks (b, ...)."""
+    name = f"loewner_{name}"
     with _LOCK:  # threads may trace at the same time, and XLA takes a name once
-        if name not in _TARGETS:
-            function = _compiled(operation, m, n, k, lower, dtype)
-            jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(function.ctypes), platform="cpu")
+        if name not in _HANDLERS:
+            from ..kernels import xla
+
+            _keep_freed_memory()
+            handler = xla.Handler(_VERSION, *made())
+            jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(handler.pointer), platform="cpu")
             jax.ffi.register_ffi_target_as_batch_partitionable(name)
-            _TARGETS[name] = function
-    return name
+            _HANDLERS[name] = handler
+    return list(jax.ffi.ffi_call(name, results)(*arrays))
 
 
-_TARGETS: dict[str, Any] = {}
+@functools.cache
+def _keep_freed_memory() -> None:
+    """Let the allocator keep what programs free, which they ask for again at each call.
+
+    glibc returns freed blocks of 128 KiB and more to the system until one is freed that was not
+    aligned; its pages cost more than what the kernels do with them. It goes no further than
+    32 MiB.
+    """
+    np.empty(2**25 - 2**16, np.uint8)
+
+
+_HANDLERS: dict[str, Any] = {}
 """The functions whose addresses XLA holds, by name."""
 
 _LOCK = threading.Lock()
-
-
-def _compiled(operation: str, m: int, n: int, k: int, lower: bool, dtype: str) -> Any:
-    needed("numba", "method='compiled'")
-    from ..kernels import compiled, xla
-
-    vectors = operation in ("eigh", "svd")
-    if operation in ("eigh", "eigvalsh"):
-        kernel = compiled.eigh_kernel(n, lower, vectors, dtype)
-        return xla.handler(kernel, _VERSION, 2 if vectors else 1)
-    kernel = compiled.svd_kernel(m, n, k, vectors, dtype)
-    return xla.handler(kernel, _VERSION, 3 if vectors else 1)

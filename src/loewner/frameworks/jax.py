@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -20,6 +21,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from ..kernels import dtype_name, folded, recorded, replayable
 from ..rules.pieces import diagonal_matrix
 from ..rules.rule import Array, Arrays, HostRule, Rule, Solvers
 from . import foreign
@@ -210,6 +212,12 @@ def _evaluate(rule: Rule, solvers: Solvers, inputs: Arrays, outputs: int | None 
 
 
 def _moved(rule: Rule, inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Arrays:
+    if "vjp" in rule.recorded and _replayable(outputs):
+        kept = inputs if rule.needs_inputs else ()
+        given = tuple(t for t in tangents if t is not None)
+        present = tuple(t is not None for t in tangents)
+        derivative = _Derivative(rule, len(kept), len(outputs), present)
+        return tuple(_derivative_p.bind(*kept, *outputs, *given, derivative=derivative))
     jvp = functools.partial(rule.jvp, FRAMEWORK)
     return tuple(products_replaced(jvp)(inputs, outputs, tangents))
 
@@ -295,12 +303,144 @@ def _transpose(cotangents, *inputs, rule):
 
 
 def _batch(inputs, axes, *, rule):
+    found = _linear_p.bind(*_batched(inputs, axes), rule=rule)
+    return found, (0,) * len(found)
+
+
+def _batched(inputs: Arrays, axes: tuple[int | None, ...]) -> Iterator[Array]:
+    """Arrays with the axis of vmap in front, whether they have it or not."""
     size = next(x.shape[i] for x, i in zip(inputs, axes, strict=True) if i is not None)
-    moved = (
-        jnp.broadcast_to(x, (size, *x.shape)) if i is None else jnp.moveaxis(x, i, 0)
-        for x, i in zip(inputs, axes, strict=True)
-    )
-    found = _linear_p.bind(*moved, rule=rule)
+    for x, i in zip(inputs, axes, strict=True):
+        yield jnp.broadcast_to(x, (size, *x.shape)) if i is None else jnp.moveaxis(x, i, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Derivative:
+    """The JVP of a rule, a linear map of tangents, or its VJP, the transposed map of cotangents.
+
+    As a primitive it meets the stack that vmap makes of matrices, so that the VJP may follow a
+    tape. Its arrays are so many inputs (none if the rule does not need them) and outputs of the
+    rule, and what is `present` of the tangents, or of the cotangents. It returns all tangents,
+    or the `wanted` cotangents.
+    """
+
+    rule: Rule
+    inputs: int
+    outputs: int
+    present: tuple[bool, ...]
+    wanted: tuple[bool, ...] | None = None
+
+    @property
+    def known(self) -> int:
+        """How many arrays it is not linear in."""
+        return self.inputs + self.outputs
+
+    def _named(self, arrays: Arrays) -> tuple[Arrays, Arrays, Arrays]:
+        given = iter(arrays[self.known :])
+        moved = tuple(next(given) if present else None for present in self.present)
+        return arrays[: self.inputs], arrays[self.inputs : self.known], moved
+
+    def words(self, *arrays: Array) -> list[Array]:
+        """As the rule says it."""
+        return products_replaced(lambda *arrays: self._said(*self._named(arrays)))(*arrays)
+
+    def _said(self, inputs: Arrays, outputs: Arrays, moved: Arrays) -> list[Array]:
+        if self.wanted is None:
+            return list(self.rule.jvp(FRAMEWORK, inputs, outputs, moved))
+        found = self.rule.vjp(FRAMEWORK, inputs, outputs, moved, self.wanted)
+        return [x for x, wanted in zip(found, self.wanted, strict=True) if wanted]
+
+    def evaluate(self, solvers: Solvers, *arrays: Array) -> list[Array]:
+        """By a tape if that is faster, and no matrix is in doubt."""
+        if self.wanted is None:
+            return self.words(*arrays)
+        inputs, outputs, moved = self._named(arrays)
+        found = recorded(solvers, self.rule, inputs, outputs, moved, self.wanted)
+        if found is None:
+            return self.words(*arrays)
+        tape, stacks, batch = found
+        diagonals = self.rule.diagonals(self.outputs).items()
+        diagonals = {self.inputs + i: self.inputs + j for i, j in diagonals}
+        for i, line in enumerate(tape.lines):
+            if line and i in diagonals:
+                stacks[i] = stacks[diagonals[i]]  # the matrix need not be made
+            elif line:
+                stacks[i] = jnp.diagonal(stacks[i], axis1=-2, axis2=-1)
+
+        def words() -> list[Array]:
+            known = list(arrays)
+            for i, j in diagonals.items():
+                known[i] = diagonal_matrix(jnp, known[j], known[i].dtype)
+            return self.words(*known)
+
+        results, doubt = foreign.replayed(tape, stacks)
+        results = [x for x in folded(solvers, batch, results) if x is not None]
+        return lax.cond(jnp.any(doubt), words, lambda: results)
+
+    def transposed(self, given: tuple[bool, ...]) -> _Derivative:
+        """The transposed map of what is given of what this one returns."""
+        if self.wanted is None:
+            return dataclasses.replace(self, present=given, wanted=self.present)
+        some = iter(given)
+        present = tuple(wanted and next(some) for wanted in self.wanted)
+        return dataclasses.replace(self, present=present, wanted=None)
+
+
+_derivative_p = Primitive("loewner_derivative")
+_derivative_p.multiple_results = True
+
+
+def _replayable(outputs: Arrays) -> bool:
+    """Whether a tape may be followed for a stack of such matrices."""
+    *_, m, n = max((x.shape for x in outputs), key=len)
+    return replayable((m, n), {dtype_name(x.dtype) for x in outputs})
+
+
+@functools.partial(jax.jit, static_argnames="derivative")
+def _derivative(*arrays, derivative):
+    return derivative.evaluate(FRAMEWORK.solvers, *arrays)
+
+
+@_derivative_p.def_abstract_eval
+def _derivative_avals(*arrays, derivative):
+    return jax.make_jaxpr(derivative.words)(*arrays).out_avals
+
+
+def _derivative_lowering(ctx, *arrays, derivative):
+    evaluate = functools.partial(derivative.evaluate, _solvers_for(ctx))
+    return mlir.lower_fun(evaluate)(ctx, *arrays)
+
+
+def _derivative_moved(primals, tangents, *, derivative):
+    outputs = _derivative_p.bind(*primals, derivative=derivative)
+    moving = [type(t) is not ad.Zero for t in tangents]
+    rest = [x for x, moves in zip(primals, moving, strict=True) if not moves]
+
+    def function(*arrays):
+        some, others = iter(arrays), iter(rest)
+        return derivative.words(*(next(some if moves else others) for moves in moving))
+
+    at = [x for x, moves in zip(primals, moving, strict=True) if moves]
+    along = [t for t in tangents if type(t) is not ad.Zero]
+    return outputs, jax.jvp(function, at, along)[1]
+
+
+def _derivative_transposed(cotangents, *arrays, derivative):
+    given = tuple(type(g) is not ad.Zero for g in cotangents)
+    nothing = [None] * len(arrays)
+    if not any(given):
+        return nothing
+    back = derivative.transposed(given)
+    known = arrays[: derivative.known]
+    seen = [g for g in cotangents if type(g) is not ad.Zero]
+    found = _derivative_p.bind(*known, *seen, derivative=back)
+    if back.wanted is None:
+        found = [x for x, present in zip(found, derivative.present, strict=True) if present]
+    return nothing[: derivative.known] + found
+
+
+def _derivative_batch(arrays, axes, *, derivative):
+    found = _derivative_p.bind(*_batched(arrays, axes), derivative=derivative)
     return found, (0,) * len(found)
 
 
@@ -336,3 +476,8 @@ batching.primitive_batchers[_decompose_p] = _decompose_batch
 ad.primitive_jvps[_linear_p] = _push
 ad.primitive_transposes[_linear_p] = _transpose
 batching.primitive_batchers[_linear_p] = _batch
+_derivative_p.def_impl(_derivative)
+mlir.register_lowering(_derivative_p, _derivative_lowering)
+ad.primitive_jvps[_derivative_p] = _derivative_moved
+ad.primitive_transposes[_derivative_p] = _derivative_transposed
+batching.primitive_batchers[_derivative_p] = _derivative_batch

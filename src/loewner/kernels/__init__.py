@@ -5,9 +5,9 @@ framework hands the kernel a stack in blocks. Derivatives of stacks of small mat
 the `Tape` of their rule.
 """
 
-from .choice import METHODS, Plan, choose
+from .choice import METHODS, Plan, choose, dtype_name, replayable
 from .decomposition import Decomposition
-from .tape import Tape, evaluated, pulled_back, replayed
+from .tape import Tape, evaluated, folded, pulled_back, recorded, replayed
 from .team import Team, Threads
 
 __all__ = [
@@ -18,7 +18,11 @@ __all__ = [
     "Team",
     "Threads",
     "choose",
+    "dtype_name",
     "evaluated",
+    "folded",
     "pulled_back",
+    "recorded",
+    "replayable",
     "replayed",
 ]

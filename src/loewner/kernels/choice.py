@@ -101,10 +101,14 @@ def replays(
     shape: tuple[int, int], dtypes: set[str], batch: int, platform: str, compiles: bool
 ) -> bool:
     """Whether the derivatives of a stack are taken from a tape; the parameters are as above."""
+    many = batch >= _LEAST_COMPILED and platform == "cpu"
+    return replayable(shape, dtypes) and many and compiles and has_numba()
+
+
+def replayable(shape: tuple[int, int], dtypes: set[str]) -> bool:
+    """Whether they are for some batch, somewhere."""
     m, n = max(shape), min(shape)
-    kind = len(dtypes) == 1 and dtypes <= {"float32", "float64"} and platform == "cpu"
-    small = 1 < n <= 16 and m <= 4 * n and batch >= _LEAST_COMPILED
-    return kind and small and compiles and has_numba()
+    return dtypes in ({"float32"}, {"float64"}) and 1 < n <= 16 and m <= 4 * n
 
 
 def dtype_name(dtype: Any) -> str:

@@ -42,18 +42,34 @@ from .team import Team
 def replay(
     tape: Tape, arrays: Sequence[np.ndarray], team: Team
 ) -> tuple[tuple[np.ndarray | None, ...], np.ndarray]:
-    """The results (b, ...) for stacks (b, ...), and which matrices are in doubt, (b,)."""
+    """The results (b, ...) for stacks (b, ...), and which blocks have a matrix in doubt."""
     b, dtype = arrays[0].shape[0], arrays[0].dtype
     results = tuple(None if x is None else np.empty((b, *x), dtype) for x in tape.results)
-    doubt = np.zeros(b, bool)
-    places = np.array([_place(x) for x in (*arrays, *results)], np.int64)
-    lanes = 128 if tape.rows <= _FEW_ROWS else 64
-    kernel = machine(dtype.name, lanes)
-    table, constants = tape.arrays
-    sizes = len(table), len(constants), tape.rows, len(places)
-    work = tape.work * kernel.work
-    run(kernel, b, team, *sizes, table, constants, places, doubt, work=work)
+    kernel, own = machine_for(tape)
+    doubt = np.empty(-(-b // kernel.lanes), bool)
+    places = (x for y in (*arrays, *results) for x in _place(y))
+    run(kernel, b, team, *own, doubt, *places, work=tape.work * kernel.work)
     return results, doubt
+
+
+def machine_for(tape: Tape) -> tuple[Kernel, list[int]]:
+    """The machine that suits a tape, and the first words of its jobs.
+
+    The next are the address of the doubts, a truth value for each block of so many matrices as
+    it works at a time, and for each array and each result of the
+    tape its address, and the steps in numbers to the next matrix, row and column.
+    """
+    table, constants = tape.arrays
+    lanes = 128 if tape.rows <= _FEW_ROWS else 64
+    count = sum(len(x) for x in (tape.given, tape.results))
+    addresses = table.ctypes.data, constants.ctypes.data
+    return machine(constants.dtype.name, lanes), [
+        len(table),
+        len(constants),
+        tape.rows,
+        count,
+        *addresses,
+    ]
 
 
 _FEW_ROWS = 200
@@ -148,12 +164,12 @@ def machine(dtype: str, lanes: int) -> Kernel:
     number = np.dtype(dtype).type
 
     def kernel(address):
-        job = words(address, OWN + 8)
+        job = words(address, OWN + 7)
         rows = job[OWN + 2]
         tape = array(job[OWN + 4], (job[OWN], 15), np.int32)
         constants = array(job[OWN + 5], (job[OWN + 1],), number)
-        places = array(job[OWN + 6], (job[OWN + 3], 4), np.int64)
-        doubt = array(job[OWN + 7], (job[COUNT],), np.bool_)
+        doubt = array(job[OWN + 6], (-(-job[COUNT] // lanes),), np.bool_)
+        places = array(address + 8 * (OWN + 7), (job[OWN + 3], 4), np.int64)
         x = np.empty((rows, lanes), number)
         for r in range(len(constants)):
             for l in range(lanes):
@@ -164,6 +180,7 @@ def machine(dtype: str, lanes: int) -> Kernel:
                 break
             for start in range(first, last, lanes):
                 count = min(lanes, last - start)
+                doubt[start // lanes] = False
                 for t in range(len(tape)):
                     what, m, n = tape[t, 0], tape[t, 1], tape[t, 2]
                     d, d0, d1 = tape[t, 3], tape[t, 4], tape[t, 5]
@@ -193,7 +210,7 @@ def machine(dtype: str, lanes: int) -> Kernel:
                                         x[p, l] = memory[at + min(l, count - 1) * step]
                     elif what == DOUBT:
                         for l in range(count):
-                            doubt[start + l] |= x[a, l] != 0
+                            doubt[start // lanes] |= x[a, l] != 0
                     elif what == MATMUL:
                         for i in range(m):
                             for j in range(n):

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -25,7 +26,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ..rules.pieces import crowded, diagonal_matrix
-from ..rules.rule import OVERWRITING, Arrays, LinearEquation, Rule, Solvers
+from ..rules.rule import OVERWRITING, Array, Arrays, LinearEquation, Rule, Solvers
 from .choice import dtype_name, replays
 from .team import Team
 
@@ -51,6 +52,10 @@ class Tape:
     """They fill the first rows of the buffer."""
     rows: int
     """Of the buffer."""
+    given: tuple[Shape, ...]
+    """The shapes of the arrays it is about."""
+    lines: tuple[bool, ...]
+    """Of which of them no more than the diagonal is read."""
     results: tuple[Shape | None, ...]
     """Their shapes, None where there is none."""
     dtype: Any
@@ -60,6 +65,12 @@ class Tape:
     def arrays(self) -> tuple[Any, Any]:
         """The instructions and the constants, as the machine reads them."""
         return np.array(self.instructions, np.int32), np.array(self.constants, self.dtype)
+
+    @functools.cached_property
+    def name(self) -> str:
+        """That no other tape has, the same in each process."""
+        what = self.instructions, self.constants, self.rows, self.given, self.results, self.dtype
+        return f"tape_{hashlib.sha256(repr(what).encode()).hexdigest()[:32]}"
 
     @functools.cached_property
     def work(self) -> float:
@@ -434,10 +445,18 @@ class Recorder:
                 steps.append(step)
                 used |= {x.register for x in step.operands}
         steps.reverse()
-        layout = _Layout(self._sizes, self._loads(steps, used) + steps)
-        instructions = tuple(layout.instructions())
-        shapes = tuple(x if x is None else x.shape for x in results)
-        return Tape(instructions, tuple(layout.constants), layout.rows, shapes, self._dtype)
+        loads = self._loads(steps, used)
+        lines = {step.length // 2 for step in loads if step.length % 2}
+        layout = _Layout(self._sizes, loads + steps)
+        return Tape(
+            tuple(layout.instructions()),
+            tuple(layout.constants),
+            layout.rows,
+            tuple(x.shape for x in self._given),
+            tuple(i in lines for i in range(len(self._given))),
+            tuple(x if x is None else x.shape for x in results),
+            self._dtype,
+        )
 
     def _loads(self, steps: Sequence[_Step], used: set[int]) -> list[_Step]:
         """Of each array given that is used: all of it, or the diagonal if no more is used."""
@@ -633,12 +652,15 @@ def evaluated(framework: Framework, rule: Rule, inputs: Arrays) -> Arrays | None
     if "evaluate" not in rule.recorded or inputs[0].ndim < 3 or not framework.plain(*inputs):
         return None
     (a,) = inputs
-    dtype = _worth(framework, inputs, inputs)
+    solvers, batch = framework.solvers, a.shape[:-2]
+    dtype = _worth(solvers, inputs, inputs)
     how = evaluation(rule, dtype, tuple(a.shape[-2:])) if dtype else None
     if how is None:
         return None
-    factors = framework.solvers.decompose(how.decomposition, a.mT if how.adjoint else a)
-    return _followed(framework, how.tape, a.shape[:-2], (a, *factors))
+    factors = solvers.decompose(how.decomposition, a.mT if how.adjoint else a)
+    stacks = _flat(solvers, len(batch), (a, *factors))
+    found, doubt = framework.replayed(how.tape, stacks)
+    return None if doubt else folded(solvers, batch, found)
 
 
 def pulled_back(
@@ -653,23 +675,43 @@ def pulled_back(
 
     Else None.
     """
-    if "vjp" not in rule.recorded or (batch := max(x.ndim for x in outputs) - 2) < 1:
+    if "vjp" not in rule.recorded or max(x.ndim for x in outputs) < 3:
         return None
+    if not framework.plain(*(x for x in (*inputs, *outputs, *cotangents) if x is not None)):
+        return None
+    known = recorded(framework.solvers, rule, inputs, outputs, cotangents, wanted)
+    if known is None:
+        return None
+    tape, stacks, batch = known
+    found, doubt = framework.replayed(tape, stacks)
+    return None if doubt else folded(framework.solvers, batch, found)
+
+
+def recorded(
+    solvers: Solvers,
+    rule: Rule,
+    inputs: Arrays,
+    outputs: Arrays,
+    cotangents: Arrays,
+    wanted: Sequence[bool],
+) -> tuple[Tape, list[Array], Sequence[int]] | None:
+    """The tape of `rule.vjp` of a stack, if it is faster; the stacks (b, ...) it is about; and
+    the leading dimensions of the arrays."""
+    k = max(x.ndim for x in outputs) - 2
     present = [x for x in (*inputs, *outputs, *cotangents) if x is not None]
-    dtype = _worth(framework, outputs, present) if framework.plain(*present) else ""
+    dtype = _worth(solvers, outputs, present) if k else ""
     if not dtype:
         return None
     shapes = (
-        tuple(None if x is None else tuple(x.shape[batch:]) for x in group)
+        tuple(None if x is None else tuple(x.shape[k:]) for x in group)
         for group in (inputs, outputs, cotangents)
     )
     tape = pullback(rule, dtype, *shapes, tuple(wanted))
-    return tape and _followed(framework, tape, present[0].shape[:batch], present)
+    return tape and (tape, _flat(solvers, k, present), present[0].shape[:k])
 
 
-def _worth(framework: Framework, matrices: Sequence[Any], present: Sequence[Any]) -> str:
+def _worth(solvers: Solvers, matrices: Sequence[Any], present: Sequence[Any]) -> str:
     """The precision of arrays of which a tape makes more, faster; empty if it does not."""
-    solvers = framework.solvers
     largest = max(matrices, key=lambda x: x.ndim)
     *batch, m, n = largest.shape
     dtypes = {dtype_name(x.dtype) for x in present}
@@ -678,16 +720,16 @@ def _worth(framework: Framework, matrices: Sequence[Any], present: Sequence[Any]
     return dtypes.pop() if alike and replays((m, n), dtypes, math.prod(batch), *where) else ""
 
 
-def _followed(
-    framework: Framework, tape: Tape, batch: Sequence[int], arrays: Sequence[Any]
-) -> Arrays | None:
-    """What a tape makes of arrays (*batch, ...), unless a matrix is in doubt."""
-    reshape, k = framework.solvers.xp.reshape, len(batch)
-    flat = [reshape(x, (math.prod(batch), *x.shape[k:])) for x in arrays]
-    found, doubt = framework.replayed(tape, flat)
-    if doubt:
-        return None
-    return tuple(x if x is None else reshape(x, (*batch, *x.shape[1:])) for x in found)
+def _flat(solvers: Solvers, k: int, arrays: Sequence[Any]) -> list[Array]:
+    """Arrays with so many leading dimensions as stacks (b, ...)."""
+    reshape = solvers.xp.reshape
+    return [reshape(x, (math.prod(x.shape[:k]), *x.shape[k:])) for x in arrays]
+
+
+def folded(solvers: Solvers, batch: Sequence[int], stacks: Sequence[Any]) -> Arrays:
+    """Stacks (b, ...) with leading dimensions again."""
+    reshape = solvers.xp.reshape
+    return tuple(x if x is None else reshape(x, (*batch, *x.shape[1:])) for x in stacks)
 
 
 def replayed(tape: Tape, arrays: Sequence[Any], team: Team) -> tuple[Arrays, bool]:

@@ -19,9 +19,11 @@ returned, so that a job lies in memory which is given back by the last that read
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba.extending import intrinsic
 
@@ -92,8 +94,8 @@ def _filled(structure, size, first, second, third=0):
 
 
 @numba.njit(_int64(*[_int64] * 6, numba.types.float64), cache=True, **OPTIONS)
-def _handled(address, version, kernel, task, results, lanes, work):
-    """A call of a kernel with one argument and so many results."""
+def _handled(address, version, kernel, task, plan, lanes, work):
+    """A call of a kernel; of its plan see `handler`."""
     frame = words(address, 21)
     if frame[1] != 0:  # not a call, but the question for which version this is
         metadata = words(words(frame[1], 4)[3], 6)
@@ -104,22 +106,27 @@ def _handled(address, version, kernel, task, results, lanes, work):
     if frame[4] & 0xFFFFFFFF != _EXECUTE:
         return 0
     functions = words(frame[2], 19)
-    argument = words(words(frame[9], 1)[0], 6)
-    count = words(argument[5], 1)[0]
+    arguments, results, length = words(plan, 3)
+    places = words(plan + 24, arguments + results)
+    own = words(plan + 24 + 8 * (arguments + results), length)
+    count = words(words(words(frame[9], 1)[0], 6)[5], 1)[0]
     notes = _allocate(8 * 6)  # a structure, and the number of threads
-    threads, structure = words(notes + 40, 1), notes
+    threads = words(notes + 40, 1)
     threads[0] = 1
-    _succeeds(functions, 18, _filled(structure, 32, frame[3], notes + 40))
+    _succeeds(functions, 18, _filled(notes, 32, frame[3], notes + 40))
     readers, step = _shares(count, lanes, work, threads[0], _LEAST)
-    memory = _allocate(8 * (2 + OWN + 1 + results))
-    head, job = words(memory, 2), words(memory + 16, OWN + 1 + results)
+    memory = _allocate(8 * (2 + OWN + length))
+    head, job = words(memory, 2), words(memory + 16, OWN + length)
     head[0], head[1] = readers, kernel
     job[NEXT], job[COUNT], job[STEP], job[DONE] = 0, count, step, 0
-    job[OWN] = argument[3]
+    for i in range(length):
+        job[OWN + i] = own[i]
+    for i in range(arguments):
+        job[OWN + places[i]] = words(words(frame[9], arguments)[i], 6)[3]
     for i in range(results):
-        job[OWN + 1 + i] = words(words(frame[14], results)[i], 6)[3]
+        job[OWN + places[arguments + i]] = words(words(frame[14], results)[i], 6)[3]
     for _ in range(readers - 1):
-        if not _succeeds(functions, 17, _filled(structure, 40, frame[3], task, memory)):
+        if not _succeeds(functions, 17, _filled(notes, 40, frame[3], task, memory)):
             _left(memory)
     _free(notes)
     _called(kernel, memory + 16)
@@ -129,12 +136,38 @@ def _handled(address, version, kernel, task, results, lanes, work):
     return 0
 
 
-def handler(kernel: Kernel, version: tuple[int, int], results: int) -> Any:
-    """The function for XLA of a kernel with one argument and so many results."""
-    numbers = version[0] | version[1] << 32, kernel.address, _task_address(), results, kernel.lanes
-    work = float(kernel.work)
+class Handler:
+    """What XLA calls for a kernel.
 
-    def handle(frame):
-        return _handled(frame, *numbers, work)
+    Parameters
+    ----------
+    version : (int, int)
+        Of the interface.
+    kernel : Kernel
+    own : sequence of int
+        The kernel's own words in a job.
+    arguments, results : sequence of int
+        Which of them are the addresses of the arguments and of the results.
+    work : float
+        What one matrix takes, in turned pairs of numbers.
+    """
 
-    return numba.cfunc(_int64(_int64))(handle)
+    def __init__(
+        self,
+        version: tuple[int, int],
+        kernel: Kernel,
+        own: Sequence[int],
+        arguments: Sequence[int],
+        results: Sequence[int],
+        work: float,
+    ):
+        header = len(arguments), len(results), len(own)
+        self._plan = np.array([*header, *arguments, *results, *own], np.int64)
+        numbers = version[0] | version[1] << 32, kernel.address, _task_address()
+        plan, lanes, cost = self._plan.ctypes.data, kernel.lanes, float(work)
+
+        def handle(frame):
+            return _handled(frame, *numbers, plan, lanes, cost)
+
+        self._function: Any = numba.cfunc(_int64(_int64))(handle)
+        self.pointer = self._function.ctypes

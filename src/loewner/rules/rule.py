@@ -189,6 +189,10 @@ class Rule(ABC):
     one of matrices, and one of the outputs as well.
     """
 
+    def diagonals(self, count: int) -> dict[int, int]:
+        """Which of so many outputs, all there are, are in value the diagonal matrix of which."""
+        return {}
+
     linear: bool = False
     """Whether the rule is linear in one or more of its inputs, jointly or each by itself.
 

@@ -226,6 +226,9 @@ class Svd(Rule):
         c = () if m == n else (xp.zeros_like(a) + 0 * s[..., None, :],)
         return (s, *frames, b, *c)
 
+    def diagonals(self, count):
+        return {max(3, count - 2): 0}
+
     def _name(self, outputs):
         """The outputs by name, with None for the absent ones."""
         s, u, v, *rest = outputs
