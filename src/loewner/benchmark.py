@@ -49,7 +49,6 @@ import numpy as np
 import loewner as lw
 
 from ._optional import needed
-from .kernels.choice import cores
 
 HELP = "Time loewner against the frameworks' own linear algebra, by turns in one process."
 ROUNDS, QUICK = 7, 3
@@ -715,7 +714,8 @@ def environment() -> dict[str, str]:
     for package in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
-    threads = [f"{cores()} processors to be used"]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = [f"{cores} processors to be used"]
     if "torch" in versions:
         threads.append(f"PyTorch {_needed('torch').get_num_threads()}")
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "XLA_FLAGS")

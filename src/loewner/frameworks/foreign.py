@@ -76,7 +76,7 @@ def replayed(tape: Tape, arrays: Sequence[jax.Array]) -> tuple[list[jax.Array | 
     b, dtype = arrays[0].shape[0], arrays[0].dtype
     shapes = [x for x in tape.results if x is not None]
 
-    kernel, own = replay.machine_for(tape)
+    kernel, own = replay.machine_for(tape, b)
     doubt = len(own)
 
     def made() -> Any:
@@ -90,7 +90,7 @@ def replayed(tape: Tape, arrays: Sequence[jax.Array]) -> tuple[list[jax.Array | 
 
     results = [jax.ShapeDtypeStruct((b, *x), dtype) for x in shapes]
     results.append(jax.ShapeDtypeStruct((-(-b // kernel.lanes),), np.bool_))
-    *found, doubts = _call(tape.name, made, results, *arrays)
+    *found, doubts = _call(f"{tape.name}_{kernel.lanes}", made, results, *arrays)
     return [None if x is None else found.pop(0) for x in tape.results], doubts
 
 
@@ -110,23 +110,11 @@ def _call(
         if name not in _HANDLERS:
             from ..kernels import xla
 
-            _keep_freed_memory()
             handler = xla.Handler(_VERSION, *made())
             jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(handler.pointer), platform="cpu")
             jax.ffi.register_ffi_target_as_batch_partitionable(name)
             _HANDLERS[name] = handler
     return list(jax.ffi.ffi_call(name, results)(*arrays))
-
-
-@functools.cache
-def _keep_freed_memory() -> None:
-    """Let the allocator keep what programs free, which they ask for again at each call.
-
-    glibc returns freed blocks of 128 KiB and more to the system until one is freed that was not
-    aligned; its pages cost more than what the kernels do with them. It goes no further than
-    32 MiB.
-    """
-    np.empty(2**25 - 2**16, np.uint8)
 
 
 _HANDLERS: dict[str, Any] = {}

@@ -32,7 +32,6 @@ from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from ..kernels import Decomposition, Team, Threads, replayed
-from ..kernels.choice import dtype_name
 from ..rules.pieces import width
 from ..rules.rule import Array, Arrays, HostRule, Rule
 from .base import Framework
@@ -153,7 +152,7 @@ class TorchSolvers:
         if not torch.compiler.is_compiling():
             return decomposition.evaluate(self, a)
         if decomposition.plan(self, a, remembered=False).method == "lapack":
-            return decomposition.lapack(self, a)
+            return decomposition.mark(self, a, decomposition.lapack(self, a))
         return tuple(_decomposed(a.detach(), *dataclasses.astuple(decomposition)))
 
     def platform(self, a):
@@ -167,12 +166,7 @@ class TorchSolvers:
         return "unknown" if opaque else a.device.type
 
     def diagonal_matrix(self, w, dtype):
-        if w.ndim == 1 or torch.compiler.is_compiling() or self.platform(w) != "cpu":
-            return torch.diag_embed(w if w.dtype == dtype else w.to(dtype))
-        # without the team of OpenMP, which would go on waiting beside a kernel's own threads
-        found = np.zeros((*w.shape, w.shape[-1]), dtype_name(dtype))
-        np.einsum("...ii->...i", found)[...] = w.numpy(force=True)
-        return torch.from_numpy(found)
+        return torch.diag_embed(w if w.dtype == dtype else w.to(dtype))
 
     def combine(self, c, x, z, y):
         return (c * x).addcmul_(z, y)  # no derivative passes through a kernel
@@ -268,14 +262,15 @@ class TorchSolvers:
 
 @torch.library.custom_op("loewner::decomposed", mutates_args=())
 def _decomposed(
-    a: torch.Tensor, operation: str, method: str, lower: bool, full: bool
+    a: torch.Tensor, operation: str, method: str, lower: bool, full: bool, marked: bool
 ) -> list[torch.Tensor]:
     """Compilers do not look into the loop over blocks."""
-    return [*Decomposition(operation, method, lower, full).evaluate(FRAMEWORK.solvers, a)]
+    how = Decomposition(operation, method, lower, full, marked)
+    return [*how.evaluate(FRAMEWORK.solvers, a)]
 
 
 @_decomposed.register_fake
-def _(a, operation, method, lower, full):
+def _(a, operation, method, lower, full, marked):
     *batch, m, n = a.shape
     shapes = Decomposition(operation, method, lower, full).shapes(m, n)
     kinds = (a.dtype if len(x) == 2 else a.real.dtype for x in shapes)

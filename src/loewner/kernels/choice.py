@@ -15,7 +15,6 @@ import dataclasses
 import functools
 import importlib
 import math
-import os
 from typing import Any
 
 METHODS = ("auto", "lapack", "jacobi", "compiled")
@@ -76,8 +75,7 @@ def choose(
             f"JAX on one device, not for {dtype} in {framework} on {platform!r}"
         )
     if method == "auto" and compiles and n <= 16 and m <= 4 * n:
-        slow = framework == "JAX" and (n > _LARGEST_ALONE[operation] or n * cores() > _ALONE)
-        worth = n > 1 and batch >= _LEAST_COMPILED and not slow and has_numba()
+        worth = n > 1 and batch >= _LEAST_COMPILED and has_numba()
         method = "compiled" if worth else "auto"
     if method == "compiled":
         return Plan("compiled")
@@ -124,22 +122,6 @@ def has_numba() -> bool:
     except (ImportError, AttributeError):
         return False
 
-
-@functools.cache
-def cores() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-_ALONE = 48
-"""The largest n times the cores at which one thread, which is what XLA gives a foreign function,
-is faster than LAPACK, which XLA runs on all of them: against one core it is some 38 times as fast
-at n = 2, 17 times at 4, 9 at 8 and 3 at 16."""
-
-_LARGEST_ALONE = {"eigh": 16, "eigvalsh": 16, "svd": 14, "svdvals": 12}
-"""By operation, the largest n at which it is so on two cores."""
 
 _LEAST_COMPILED = 64
 """The least batch at which the compiled kernel wins: one block of it. Its first use takes a

@@ -31,6 +31,9 @@ class Decomposition:
     """The triangle that eigh and eigvalsh read."""
     full: bool = False
     """Whether the U and Vh of svd are square."""
+    marked: bool = False
+    """Whether the factors of a matrix that is not finite are to be NaN; LAPACK may return finite
+    numbers."""
 
     def shapes(self, m: int, n: int) -> list[tuple[int, ...]]:
         """Of its factors, for one matrix (m, n)."""
@@ -57,10 +60,10 @@ class Decomposition:
     def evaluate(self, solvers: Solvers, a: Array) -> Arrays:
         """The factors; a kernel of our own is handed one block of the stack at a time."""
         if a.ndim == 2 and self.method in ("auto", "lapack"):
-            return self.lapack(solvers, a)
+            return self.mark(solvers, a, self.lapack(solvers, a))
         plan = self.plan(solvers, a)
         if plan.method == "lapack" and not plan.shared:
-            return self.lapack(solvers, a)
+            return self.mark(solvers, a, self.lapack(solvers, a))
         batch = tuple(a.shape[:-2])
         flat = solvers.xp.reshape(a, (-1, *a.shape[-2:]))
         if plan.method == "compiled":
@@ -70,7 +73,18 @@ class Decomposition:
         else:
             kernel = functools.partial(self.jacobi, solvers)
             found = solvers.in_blocks(kernel, flat, plan.block or flat.shape[0])
-        return tuple(solvers.xp.reshape(x, (*batch, *x.shape[1:])) for x in found)
+        found = tuple(solvers.xp.reshape(x, (*batch, *x.shape[1:])) for x in found)
+        # the compiled kernel marks itself what it meets that is not finite
+        return found if plan.method == "compiled" else self.mark(solvers, a, found)
+
+    def mark(self, solvers: Solvers, a: Array, found: Arrays) -> Arrays:
+        """The factors, NaN where they are to be."""
+        if not self.marked:
+            return found
+        from ..rules.pieces import poison
+
+        lost = poison(solvers.xp, a)
+        return tuple(x + (lost if x.ndim == lost.ndim else lost[..., None]) for x in found)
 
     def lapack(self, solvers: Solvers, a: Array) -> Arrays:
         """By the framework's own solver."""

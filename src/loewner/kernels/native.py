@@ -15,6 +15,7 @@ leaves alone what others took.
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -53,6 +54,7 @@ class Kernel:
 
     def __init__(self, function: Callable[[int], None], name: str, lanes: int, work: float):
         self.lanes, self.work = lanes, work
+        _keep_freed_memory()
         function.__qualname__ = name
         options = {k: x for k, x in OPTIONS.items() if k != "nogil"}
         signature = numba.types.void(_int64)
@@ -63,6 +65,17 @@ class Kernel:
         self.address: int = self.compiled.address
         self.call: Callable[[int], None] = ctypes.CFUNCTYPE(None, ctypes.c_int64)(self.address)
         """It runs without the interpreter's lock."""
+
+
+@functools.cache
+def _keep_freed_memory() -> None:
+    """Let the allocator keep what is freed, which stacks of the same size ask for again.
+
+    glibc gives freed blocks of 128 KiB and more back to the system, whose pages then cost more
+    than what a kernel does with them, until it meets larger ones that are freed; 32 MiB is the
+    largest that it learns from. Aligned blocks, as those of XLA, teach it nothing.
+    """
+    np.empty(2**25 - 2**16, np.uint8)
 
 
 def shares(b: int, lanes: int, work: float, threads: int, least: float) -> tuple[int, int]:

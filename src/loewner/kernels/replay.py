@@ -45,22 +45,22 @@ def replay(
     """The results (b, ...) for stacks (b, ...), and which blocks have a matrix in doubt."""
     b, dtype = arrays[0].shape[0], arrays[0].dtype
     results = tuple(None if x is None else np.empty((b, *x), dtype) for x in tape.results)
-    kernel, own = machine_for(tape)
+    kernel, own = machine_for(tape, b)
     doubt = np.empty(-(-b // kernel.lanes), bool)
     places = (x for y in (*arrays, *results) for x in _place(y))
     run(kernel, b, team, *own, doubt, *places, work=tape.work * kernel.work)
     return results, doubt
 
 
-def machine_for(tape: Tape) -> tuple[Kernel, list[int]]:
-    """The machine that suits a tape, and the first words of its jobs.
+def machine_for(tape: Tape, b: int) -> tuple[Kernel, list[int]]:
+    """The machine that suits a tape and so many matrices, and the first words of its jobs.
 
     The next are the address of the doubts, a truth value for each block of so many matrices as
     it works at a time, and for each array and each result of the
     tape its address, and the steps in numbers to the next matrix, row and column.
     """
     table, constants = tape.arrays
-    lanes = 128 if tape.rows <= _FEW_ROWS else 64
+    lanes = 256 if tape.rows <= _FEW_ROWS and b >= _MANY else 64
     count = sum(len(x) for x in (tape.given, tape.results))
     addresses = table.ctypes.data, constants.ctypes.data
     return machine(constants.dtype.name, lanes), [
@@ -73,7 +73,10 @@ def machine_for(tape: Tape) -> tuple[Kernel, list[int]]:
 
 
 _FEW_ROWS = 200
-"""So many rows of the buffer stay in the cache with 128 matrices."""
+"""So many rows of the buffer stay in the cache with 256 matrices."""
+
+_MANY = 512
+"""So many matrices are two blocks of 256."""
 
 
 def _place(x: np.ndarray | None) -> list[int]:
@@ -158,10 +161,32 @@ def _inner(x, lanes, p, q, q1, r, r1, length):
             x[p, l] += y + z
 
 
+_size = np.uintp
+"""Of an index that may be negative NumPy's meaning of that is looked into, for each number."""
+
+
+@numba.njit(**OPTIONS)
+def _load(x, p, address, step, count):
+    """Row p from numbers that lie so many steps apart, the last of them for lanes without one."""
+    memory = array(address, (count * step,), x.dtype)
+    for l in range(count):
+        x[p, l] = memory[_size(l * step)]
+    for l in range(count, x.shape[1]):
+        x[p, l] = memory[_size((count - 1) * step)]
+
+
+@numba.njit(**OPTIONS)
+def _store(x, p, address, step, count):
+    """Row p to numbers that lie so many steps apart."""
+    memory = array(address, (count * step,), x.dtype)
+    for l in range(count):
+        memory[_size(l * step)] = x[p, l]
+
+
 @functools.cache
 def machine(dtype: str, lanes: int) -> Kernel:
     """The machine for one precision, and so many matrices at a time."""
-    number = np.dtype(dtype).type
+    number, size = np.dtype(dtype).type, np.dtype(dtype).itemsize
 
     def kernel(address):
         job = words(address, OWN + 7)
@@ -187,27 +212,20 @@ def machine(dtype: str, lanes: int) -> Kernel:
                     a, a0, a1 = tape[t, 6], tape[t, 7], tape[t, 8]
                     b, b0, b1 = tape[t, 9], tape[t, 10], tape[t, 11]
                     c, c0, c1 = tape[t, 12], tape[t, 13], tape[t, 14]
-                    if what <= STORE:  # or LOAD
-                        place = a if what == LOAD else d
-                        step, s0, s1 = places[place, 1], places[place, 2], places[place, 3]
-                        memory = array(places[place, 0], (last * step + 1,), number)
+                    if what == LOAD:
+                        place, step = places[a], places[a, 1]
+                        s0, s1 = place[2], place[3] + (place[2] if a0 == 1 else 0)
                         for i in range(m):
                             for j in range(n):
-                                at = start * step + i * s0 + j * s1
-                                if what == STORE:
-                                    p = a + i * a0 + j * a1
-                                    for l in range(count):
-                                        memory[at + l * step] = x[p, l]
-                                    continue
-                                p = d + i * d0 + j * d1
-                                if a0 == 1:
-                                    at += j * s0
-                                if count == lanes:
-                                    for l in range(lanes):
-                                        x[p, l] = memory[at + l * step]
-                                else:
-                                    for l in range(lanes):
-                                        x[p, l] = memory[at + min(l, count - 1) * step]
+                                at = place[0] + size * (start * step + i * s0 + j * s1)
+                                _load(x, d + i * d0 + j * d1, at, step, count)
+                    elif what == STORE:
+                        place, step = places[d], places[d, 1]
+                        for i in range(m):
+                            for j in range(n):
+                                at = start * step + i * place[2] + j * place[3]
+                                at = place[0] + size * at
+                                _store(x, a + i * a0 + j * a1, at, step, count)
                     elif what == DOUBT:
                         for l in range(count):
                             doubt[start // lanes] |= x[a, l] != 0

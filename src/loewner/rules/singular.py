@@ -27,7 +27,7 @@ from typing import Any
 
 from ..kernels.decomposition import Decomposition
 from .operator_integral import DataGradient, OperatorIntegral, conjugate
-from .pieces import adjoint, filled, herm, like, poison, real, skew, total
+from .pieces import adjoint, filled, herm, like, real, skew, total
 from .reports import Checks, FiniteReport, Watch, watch
 from .rule import Array, Arrays, Rule, Solvers
 from .symbols import Symbol
@@ -36,13 +36,12 @@ from .symbols import Symbol
 def singular_vectors(solvers: Solvers, a: Array, wide: bool) -> tuple[Array, Array, Array]:
     """s, U and V of a tall A, of which the solver is handed the adjoint if it is `wide`.
 
-    NaN where A is not finite, for which solvers may return finite numbers.
+    NaN where A is not finite.
     """
-    xp = solvers.xp
-    u, s, vh = solvers.decompose(Decomposition("svd"), adjoint(xp, a) if wide else a)
+    xp, how = solvers.xp, Decomposition("svd", marked=True)
+    u, s, vh = solvers.decompose(how, adjoint(xp, a) if wide else a)
     u, v = (adjoint(xp, vh), u) if wide else (u, adjoint(xp, vh))
-    lost = poison(xp, a)
-    return s + lost, u + lost[..., None], v + lost[..., None]
+    return s, u, v
 
 
 def extended(xp: Any, data: Array, parity: float, rest: bool, origin: Array | None = None) -> Array:
@@ -74,8 +73,8 @@ class SingularFrame(Rule):
 
     def values(self, solvers: Solvers, a: Array) -> Array:
         given = adjoint(solvers.xp, a) if self.wide else a
-        (s,) = solvers.decompose(Decomposition("svdvals"), given)
-        return s + poison(solvers.xp, a)
+        (s,) = solvers.decompose(Decomposition("svdvals", marked=True), given)
+        return s
 
     copies = 2
     """Each singular value is twice an eigenvalue of the dilation, up to sign."""
