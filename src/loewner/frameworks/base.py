@@ -6,10 +6,16 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..kernels import Tape, evaluated, pulled_back, replayed
+import numpy as np
+
+from ..kernels import Place, Tape, evaluated, pulled_back, replayed
 from ..rules.rule import Array, Arrays, LinearEquation, Ops, Rule, Solve, Solvers
 from .numpy import TEAM
 from .plain import PLAIN, Words, numbers
+
+
+def _place(x: np.ndarray | None) -> Place | None:
+    return x if x is None else Place(x.ctypes.data, tuple(s // x.itemsize for s in x.strides))
 
 
 class Framework(Words):
@@ -63,7 +69,9 @@ class Framework(Words):
 
     def replayed(self, tape: Tape, arrays: Sequence[Array]) -> tuple[Arrays, bool]:
         """What a tape makes of `plain` stacks (b, ...), and whether a matrix is in doubt."""
-        return replayed(tape, arrays, TEAM)
+        b, dtype = arrays[0].shape[0], arrays[0].dtype
+        found = tuple(x if x is None else np.empty((b, *x), dtype) for x in tape.results)
+        return found, replayed(tape, b, [*map(_place, arrays), *map(_place, found)], TEAM)
 
     def plain(self, *arrays: Array) -> bool:
         """Whether arrays are known to be numbers, of which nothing follows what becomes of them."""

@@ -11,11 +11,9 @@ import dataclasses
 import functools
 import inspect
 import math
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from array_api_compat import torch as compat
 from torch._C._functorch import (
@@ -31,7 +29,7 @@ from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
-from ..kernels import Decomposition, Team, Threads, replayed
+from ..kernels import Decomposition, Place, Team, Threads, replayed
 from ..rules.pieces import width
 from ..rules.rule import Array, Arrays, HostRule, Rule
 from .base import Framework
@@ -112,15 +110,16 @@ class _OpenMP:
     """The threads of OpenMP that PyTorch's own operations are shared out to.
 
     They keep their cores busy for milliseconds after an operation, waiting for the next one:
-    other threads would have to fight them for these.
+    other threads would have to fight them for these. Operations within work on one thread.
     """
 
     least = 2.5e4  # some 30 microseconds, as for PyTorch's own operations
 
-    def __init__(self, parallel: Any):
-        self._parallel = ctypes.CFUNCTYPE(
-            None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint
-        )(parallel)
+    def __init__(self, library: Any):
+        parallel = library.GOMP_parallel
+        parallel.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint
+        parallel.restype = None
+        self._parallel = parallel
 
     def size(self) -> int:
         return torch.get_num_threads()
@@ -128,14 +127,35 @@ class _OpenMP:
     def run(self, kernel: Any, job: int, count: int) -> None:
         self._parallel(kernel.address, job, 0, 0)  # fewer than all would end the others
 
+    def map(self, function: Callable[[Any], Any], parts: Sequence[Any]) -> list[Any]:
+        """function(part) of each part, in any order."""
+        found: list[Any] = [None] * len(parts)
+        failures: list[BaseException] = []
+        left = list(enumerate(parts))
+
+        def work(_: Any) -> None:
+            try:
+                while left:
+                    i, part = left.pop()
+                    found[i] = function(part)
+            except IndexError:
+                pass  # another thread took the last one
+            except BaseException as error:  # noqa: BLE001  the caller, in C, would lose it
+                failures.append(error)
+
+        callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(work)
+        self._parallel(ctypes.cast(callback, ctypes.c_void_p), None, 0, 0)
+        if failures:
+            raise failures[0]
+        return found
+
 
 def _team() -> Team:
     """That of OpenMP where PyTorch is built with GNU's, or with one that stands in for it."""
     try:
-        parallel = ctypes.CDLL(torch._C.__file__).GOMP_parallel
+        return _OpenMP(ctypes.CDLL(torch._C.__file__))
     except (OSError, AttributeError):
         return Threads(torch.get_num_threads)
-    return _OpenMP(ctypes.cast(parallel, ctypes.c_void_p).value)
 
 
 TEAM = _team()
@@ -179,29 +199,21 @@ class TorchSolvers:
             return filled_in_blocks(kernel, a.detach().resolve_conj(), block, empty)
 
     def on_all_cores(self, kernel, a):
-        threads = torch.get_num_threads()
-        count = min(threads, a.shape[0])
-        if count < 2 or _observed(a):
+        if not isinstance(TEAM, _OpenMP) or TEAM.size() < 2 or _observed(a):
             return kernel(a)
+        b, m, n = a.shape
+        if b < TEAM.size() and min(m, n) > 64:
+            return kernel(a)  # whose own threads share out each matrix
 
         def quiet(part):
-            torch.get_num_threads()  # a new thread takes over what is set at the moment: 1
             with torch.no_grad():  # which each thread has for itself
                 return kernel(part)
 
-        # No team of OpenMP in any thread, which would wait for work where another works; and
-        # no threads are kept, beside which the teams of the caller would fall asleep between
-        # two operations and take three times as long.
-        torch.set_num_threads(1)
         try:
-            with ThreadPoolExecutor(count) as pool:
-                found = list(pool.map(quiet, a.detach().tensor_split(count)))
-            return tuple(torch.cat(x) for x in zip(*found, strict=True))
+            found = TEAM.map(quiet, a.detach().tensor_split(min(b, TEAM.size())))
         except RuntimeError:
-            pass  # to be raised once more, with a message that counts in the whole stack
-        finally:
-            torch.set_num_threads(threads)
-        return kernel(a)
+            return kernel(a)  # which says once more what is wrong, and counts in the whole stack
+        return tuple(torch.cat(x) for x in zip(*found, strict=True))
 
     def compiled(self, decomposition, a):
         found = decomposition.compiled(a.numpy(force=True), TEAM)
@@ -325,9 +337,10 @@ class Torch(Framework):
         return torch.compiler.is_compiling() or _transforms() or _opaque(x)
 
     def replayed(self, tape, arrays):
-        lent = [x.numpy(force=True) for x in arrays]
-        found, doubt = replayed(tape, lent, TEAM)
-        return tuple(x if x is None else torch.from_numpy(x) for x in found), doubt
+        b, dtype = arrays[0].shape[0], arrays[0].dtype
+        lent = [x.resolve_neg() for x in arrays]
+        found = tuple(x if x is None else torch.empty((b, *x), dtype=dtype) for x in tape.results)
+        return found, replayed(tape, b, [*map(_place, lent), *map(_place, found)], TEAM)
 
     def constant(self, x):
         if not torch.compiler.is_compiling() and is_legacy_batchedtensor(x):
@@ -428,6 +441,10 @@ def _width(dtype: torch.dtype, size: int) -> float:
 def _diagonal(n: int, device: torch.device) -> torch.Tensor:
     with torch.inference_mode(False):  # it is kept for calls that are differentiated
         return torch.eye(n, dtype=torch.bool, device=device)
+
+
+def _place(x: torch.Tensor | None) -> Place | None:
+    return x if x is None else Place(x.data_ptr(), x.stride())
 
 
 def _opaque(x: torch.Tensor) -> bool:

@@ -7,12 +7,13 @@ the `Tape` of their rule.
 
 from .choice import METHODS, Plan, choose, dtype_name, replayable
 from .decomposition import Decomposition
-from .tape import Tape, evaluated, folded, pulled_back, recorded, replayed
+from .tape import Place, Tape, evaluated, folded, pulled_back, recorded, replayed
 from .team import Team, Threads
 
 __all__ = [
     "METHODS",
     "Decomposition",
+    "Place",
     "Plan",
     "Tape",
     "Team",

@@ -34,57 +34,50 @@ from .tape import (
     STORE,
     SUBTRACT,
     WHERE,
+    Place,
     Tape,
 )
 from .team import Team
 
 
-def replay(
-    tape: Tape, arrays: Sequence[np.ndarray], team: Team
-) -> tuple[tuple[np.ndarray | None, ...], np.ndarray]:
-    """The results (b, ...) for stacks (b, ...), and which blocks have a matrix in doubt."""
-    b, dtype = arrays[0].shape[0], arrays[0].dtype
-    results = tuple(None if x is None else np.empty((b, *x), dtype) for x in tape.results)
-    kernel, own = machine_for(tape, b)
+def replay(tape: Tape, b: int, places: Sequence[Place | None], team: Team) -> bool:
+    """`tape.replayed`."""
+    kernel, own = machine_for(tape, b >= MANY)
     doubt = np.empty(-(-b // kernel.lanes), bool)
-    places = (x for y in (*arrays, *results) for x in _place(y))
-    run(kernel, b, team, *own, doubt, *places, work=tape.work * kernel.work)
-    return results, doubt
+    own = [*own, doubt.ctypes.data]
+    for place in places:
+        own += [0] * 4 if place is None else words_of(*place)
+    run(kernel, b, team, *own, work=tape.work * kernel.work)
+    return bool(doubt.any())
 
 
-def machine_for(tape: Tape, b: int) -> tuple[Kernel, list[int]]:
-    """The machine that suits a tape and so many matrices, and the first words of its jobs.
+def words_of(address: int, steps: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """How a job has a place: the address, and the steps to the next matrix, row and column."""
+    if len(steps) == 3:
+        return (address, *steps)
+    return (address, steps[0], 0, steps[1])
+
+
+@functools.lru_cache(1024)
+def machine_for(tape: Tape, many: bool) -> tuple[Kernel, list[int]]:
+    """The machine that suits a tape and a stack, and the first words of its jobs.
 
     The next are the address of the doubts, a truth value for each block of so many matrices as
-    it works at a time, and for each array and each result of the
-    tape its address, and the steps in numbers to the next matrix, row and column.
+    it works at a time, and the `words_of` each array and each result of the tape.
     """
     table, constants = tape.arrays
-    lanes = 256 if tape.rows <= _FEW_ROWS and b >= _MANY else 64
-    count = sum(len(x) for x in (tape.given, tape.results))
+    lanes = 256 if tape.rows <= _FEW_ROWS and many else 64
+    count = len(tape.given) + len(tape.results)
     addresses = table.ctypes.data, constants.ctypes.data
-    return machine(constants.dtype.name, lanes), [
-        len(table),
-        len(constants),
-        tape.rows,
-        count,
-        *addresses,
-    ]
+    kernel = machine(constants.dtype.name, lanes)
+    return kernel, [len(table), len(constants), tape.rows, count, *addresses]
 
 
 _FEW_ROWS = 200
 """So many rows of the buffer stay in the cache with 256 matrices."""
 
-_MANY = 512
+MANY = 512
 """So many matrices are two blocks of 256."""
-
-
-def _place(x: np.ndarray | None) -> list[int]:
-    """The address of an array (b, n) or (b, m, n), and its strides in numbers."""
-    if x is None:
-        return [0, 0, 0, 0]
-    step, *steps = (s // x.itemsize for s in x.strides)
-    return [x.ctypes.data, step, *[0, 0, *steps][-2:]]
 
 
 @numba.njit(inline="always", **OPTIONS)

@@ -702,19 +702,22 @@ def recorded(
     dtype = _worth(solvers, outputs, present) if k else ""
     if not dtype:
         return None
-    shapes = (
-        tuple(None if x is None else tuple(x.shape[k:]) for x in group)
+    shapes = [
+        tuple([None if x is None else tuple(x.shape[k:]) for x in group])
         for group in (inputs, outputs, cotangents)
-    )
+    ]
     tape = pullback(rule, dtype, *shapes, tuple(wanted))
     return tape and (tape, _flat(solvers, k, present), present[0].shape[:k])
+
+
+_name = functools.lru_cache(64)(dtype_name)  # which takes a microsecond
 
 
 def _worth(solvers: Solvers, matrices: Sequence[Any], present: Sequence[Any]) -> str:
     """The precision of arrays of which a tape makes more, faster; empty if it does not."""
     largest = max(matrices, key=lambda x: x.ndim)
     *batch, m, n = largest.shape
-    dtypes = {dtype_name(x.dtype) for x in present}
+    dtypes = {_name(x.dtype) for x in present}
     where = solvers.platform(largest), solvers.compiles
     alike = all([*x.shape[: len(batch)]] == batch for x in present)
     return dtypes.pop() if alike and replays((m, n), dtypes, math.prod(batch), *where) else ""
@@ -722,19 +725,32 @@ def _worth(solvers: Solvers, matrices: Sequence[Any], present: Sequence[Any]) ->
 
 def _flat(solvers: Solvers, k: int, arrays: Sequence[Any]) -> list[Array]:
     """Arrays with so many leading dimensions as stacks (b, ...)."""
+    if k == 1:
+        return list(arrays)
     reshape = solvers.xp.reshape
     return [reshape(x, (math.prod(x.shape[:k]), *x.shape[k:])) for x in arrays]
 
 
 def folded(solvers: Solvers, batch: Sequence[int], stacks: Sequence[Any]) -> Arrays:
     """Stacks (b, ...) with leading dimensions again."""
+    if len(batch) == 1:
+        return tuple(stacks)
     reshape = solvers.xp.reshape
     return tuple(x if x is None else reshape(x, (*batch, *x.shape[1:])) for x in stacks)
 
 
-def replayed(tape: Tape, arrays: Sequence[Any], team: Team) -> tuple[Arrays, bool]:
-    """What a tape makes of stacks (b, ...), NumPy arrays, and whether a matrix is in doubt."""
+class Place(NamedTuple):
+    """Where a stack (b, n) or (b, m, n) lies: its address, and the steps between its numbers."""
+
+    address: int
+    steps: tuple[int, ...]
+
+
+def replayed(tape: Tape, b: int, places: Sequence[Place | None], team: Team) -> bool:
+    """Follow a tape with the arrays and to the results that lie there.
+
+    A result that the tape does not have has no place. Whether a matrix is in doubt.
+    """
     from .replay import replay  # half a second, for Numba
 
-    found, doubt = replay(tape, arrays, team)
-    return found, bool(doubt.any())
+    return replay(tape, b, places, team)
