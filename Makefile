@@ -36,7 +36,9 @@ test-slow: $(VENV)/.stamp-test ## run the slow tests
 demo: $(VENV)/.stamp-demo ## run the demo
 	$(BIN)/python -m demo
 
+# Both sides keep what they free: XLA asks for its memory anew at each call.
 bench: $(VENV)/.stamp-test ## time loewner against the frameworks
+	MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=4000000000 \
 	$(BIN)/python -m loewner bench $(ARGS)
 
 lint: $(VENV)/.stamp-lint ## check style, format and types

@@ -718,7 +718,8 @@ def environment() -> dict[str, str]:
     threads = [f"{cores} processors to be used"]
     if "torch" in versions:
         threads.append(f"PyTorch {_needed('torch').get_num_threads()}")
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "XLA_FLAGS")
+    names = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "XLA_FLAGS"]
+    names += ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"]
     threads += [f"{x}={os.environ[x]}" for x in names if x in os.environ]
     # threads that wait for each other take many times longer on a machine that is not idle
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
