@@ -248,8 +248,8 @@ def shapes(m, n, full=False):
         (rules.Eigh(split=True), lambda n: ((n,), (n, n), (n, n)), (0, 1)),
         (rules.Svd(checks=CHECKS), lambda n: shapes(n, n), (0, 1, 2)),
         (rules.Svd(checks=CHECKS), lambda n: shapes(2 * n, n), (0, 1, 2)),
-        (Polar(checks=CHECKS), lambda n: ((2 * n, n), (n, n), (n, n), (n, n)), (0, 1, 3)),
-        (Polar(True, checks=CHECKS), lambda n: ((n, n),) * 4, (0,)),
+        (Polar(checks=CHECKS), lambda n: ((2 * n, n), (2 * n, n), *[(n, n)] * 3), (0, 1, 2, 4)),
+        (Polar(True, checks=CHECKS), lambda n: ((n, n),) * 5, (0,)),
     ],
     ids=lambda x: type(x).__name__ if hasattr(x, "vjp") else "",
 )

@@ -55,9 +55,10 @@ def test_gradients_of_a_stack_are_those_of_the_words(name, shape, dtype, monkeyp
     def pull(a, *g):
         return pulled(function, a, g)
 
-    assert tapes(pull, a, *g) == 1
+    assert tapes(pull, a, *g) == (2 if name.startswith("nearest") else 1)
     found = jax.jit(pull)(a, *g)
     monkeypatch.setattr("loewner.frameworks.jax.recorded", lambda *_: None)
+    monkeypatch.setattr("loewner.frameworks.jax.evaluated", lambda *_: None)
     jax.clear_caches()
     assert tapes(pull, a, *g) == 0
     right = jax.jit(pull)(a, *g)

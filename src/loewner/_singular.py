@@ -188,15 +188,10 @@ def polar(a: Array, side: str = "right", *, checks: str | None = None) -> PolarR
     """
     if side not in ("right", "left"):
         raise ValueError(f"polar: side must be 'right' or 'left', not {side!r}")
-    return _polar("polar", a, side)
-
-
-def _polar(name: str, a: Any, side: str) -> PolarResult:
-    framework, tall = tall_matrix(name, a)
+    framework, tall = tall_matrix("polar", a)
     xp = framework.xp
-    w, _, v, h = framework.call(Polar(wide=tall.wide, checks=tall.checks), tall.matrix)
+    u, w, _, v, h = framework.call(Polar(wide=tall.wide, checks=tall.checks), tall.matrix)
     v = framework.constant(v)
-    u = xp.matmul(w, adjoint(xp, v))
     inner = (side == "right") != tall.wide
     frame = v if inner else w
     p = xp.matmul(xp.matmul(frame, h), adjoint(xp, frame))
@@ -237,7 +232,9 @@ def nearest_orthogonal(a: Array, *, checks: str | None = None) -> Array:
     array([[ 1.,  0.],
            [ 0., -1.]])
     """
-    return _polar("nearest_orthogonal", a, "right").unitary
+    framework, tall = tall_matrix("nearest_orthogonal", a)
+    rule = Polar(wide=tall.wide, checks=tall.checks)
+    return tall.back(framework.call(rule, tall.matrix, outputs=1)[0])
 
 
 @reported
@@ -285,8 +282,8 @@ def nearest_rotation(a: Array, *, checks: str | None = None) -> Array:
     framework, (a,) = matrices("nearest_rotation", square=True, a=a)
     if framework.xp.isdtype(a.dtype, "complex floating"):
         raise TypeError(f"nearest_rotation: a must be real, but has dtype {a.dtype}")
-    w, _, v, _ = framework.call(Polar(rotation=True, checks=current("nearest_rotation")), a)
-    return w @ framework.xp.matrix_transpose(framework.constant(v))
+    rule = Polar(rotation=True, checks=current("nearest_rotation"))
+    return framework.call(rule, a, outputs=1)[0]
 
 
 @reported

@@ -45,7 +45,7 @@ class Framework(Words):
 
     def evaluate(self, rule: Rule, inputs: Arrays, outputs: int | None = None) -> Arrays:
         """`rule.evaluate`, of a stack perhaps by a tape."""
-        found = evaluated(self, rule, inputs)
+        found = evaluated(self, rule, inputs, outputs)
         return rule.evaluate(self.solvers, inputs, outputs) if found is None else found
 
     def pull(

@@ -622,7 +622,7 @@ class _Solvers:
 
 
 @functools.lru_cache(1024)
-def evaluation(rule: Rule, dtype: str, shape: Shape) -> Evaluation | None:
+def evaluation(rule: Rule, dtype: str, shape: Shape, outputs: int | None) -> Evaluation | None:
     """How `Rule.evaluate` goes on from a decomposition; None if that is not all there is to it.
 
     The arrays of the tape are the matrix and the factors.
@@ -630,7 +630,7 @@ def evaluation(rule: Rule, dtype: str, shape: Shape) -> Evaluation | None:
     recorder = Recorder(dtype)
     solvers: Any = _Solvers(recorder, a := recorder.given(shape))
     try:
-        results = rule.evaluate(solvers, (a,))
+        results = rule.evaluate(solvers, (a,), outputs)
         ((decomposition, adjoint),) = solvers.decompositions
         return Evaluation(decomposition, adjoint, recorder.tape(results))
     except NotRecorded:
@@ -647,14 +647,16 @@ class Framework(Protocol):
     def replayed(self, tape: Tape, arrays: Sequence[Any]) -> tuple[Arrays, bool]: ...
 
 
-def evaluated(framework: Framework, rule: Rule, inputs: Arrays) -> Arrays | None:
-    """All outputs of a rule of a stack, where nothing watches and its tape is faster; else None."""
+def evaluated(
+    framework: Framework, rule: Rule, inputs: Arrays, outputs: int | None
+) -> Arrays | None:
+    """`rule.evaluate` of a stack, where nothing watches and its tape is faster; else None."""
     if "evaluate" not in rule.recorded or inputs[0].ndim < 3 or not framework.plain(*inputs):
         return None
     (a,) = inputs
     solvers, batch = framework.solvers, a.shape[:-2]
     dtype = _worth(solvers, inputs, inputs)
-    how = evaluation(rule, dtype, tuple(a.shape[-2:])) if dtype else None
+    how = evaluation(rule, dtype, tuple(a.shape[-2:]), outputs) if dtype else None
     if how is None:
         return None
     factors = solvers.decompose(how.decomposition, a.mT if how.adjoint else a)

@@ -1,10 +1,10 @@
-"""A = W H V^H with V held fixed, W^H W = I and H Hermitian: the polar decomposition.
+"""A = W H V^H = U P with V held fixed, W^H W = I and H Hermitian: the polar decomposition.
 
 V are the right singular vectors at the value of A (m, n), m >= n, and do not turn, so that
 H is diagonal in value. With X = W^H dA V,
 
     Omega H + H Omega = X - X^H,        K H = dA V - W X,
-    dW = W Omega + K,                   dH = herm(X - Omega H).                           (1)
+    dW = W Omega + K,    dU = dW V^H,   dH = herm(X - Omega H).                           (1)
 
 Of two singular values only their sum is divided by, which is why the orthogonal factor is
 smooth where they repeat, and, for real square A, where one of them vanishes: the diagonal of
@@ -13,6 +13,8 @@ X - X^H is zero there. Adjoint: with Y the solution of the first equation for
 Omega* = skew(W^H W* - herm(H*) H), and K* that of the second for W*,
 
     X* = 2 Y + herm(H*) - W^H K*,        A* = (W X* + K*) V^H.                            (2)
+
+A cotangent U* of U = W V^H, the orthonormal factor of A, is one of W, U* V.
 
 The Hermitian factor is H where it is differentiable; where singular values vanish it is not,
 as |s| is not.
@@ -38,10 +40,10 @@ from .sylvester import Defined, RightDivision, Sylvester
 
 @dataclasses.dataclass(frozen=True)
 class Polar(Rule):
-    """(W, H, V, P) of a tall A: W (..., m, n), the others (..., n, n); A = W H V^H, P = H.
+    """(U, W, H, V, P) of a tall A: U and W (..., m, n), the others (..., n, n); P = H.
 
-    W is the orthonormal factor in the frame V: that of A itself is W V^H. `wide` says that
-    the solver is to be handed A^H, `rotation` that det(W V^H) = 1 is wanted (A real, square).
+    A = W H V^H; U = W V^H is its orthonormal factor, which W is in the frame V. `wide` says that
+    the solver is to be handed A^H, `rotation` that det(U) = 1 is wanted (A real, square).
     """
 
     recorded = ("evaluate", "vjp")
@@ -65,9 +67,12 @@ class Polar(Rule):
                 negative & (i == s.shape[-1]), xp.zeros_like(s) - 1, xp.zeros_like(s) + 1
             )
             u, s = u * flip[..., None, :], s * flip
+        unitary = u @ adjoint(xp, v)
+        if outputs == 1:
+            return (unitary,)
         # two arrays: the outputs of a rule are told apart by their identity
         h, p = (solvers.diagonal_matrix(s, v.dtype) for _ in range(2))
-        return u, h, v, p
+        return unitary, u, h, v, p
 
     @staticmethod
     def _masks(ops: Ops, w: Array, h: Array) -> tuple[tuple[Array, Array], Array]:
@@ -87,13 +92,14 @@ class Polar(Rule):
         return (pairs, lost), xp.abs(s) <= tau
 
     def jvp(self, ops, inputs, outputs, tangents):
-        w, h, v, _ = outputs
+        _, w, h, v, _ = outputs
         (da,) = tangents
         xp = ops.xp
         if self._watch:
             (da,) = ops.call(self._watch, real(xp, xp.linalg.diagonal(h)), da)
         pairs, zero = self._masks(ops, w, h)
-        y = da @ ops.constant(v)
+        v = ops.constant(v)
+        y = da @ v
         x = adjoint(xp, w) @ y  # X = W^H dA V
         (omega,) = ops.solve(Sylvester(), pairs, (-h, h), (x - adjoint(xp, x),))
         omega = skew(xp, omega)  # as it is; its adjoint takes the skew part of a cotangent first
@@ -102,12 +108,15 @@ class Polar(Rule):
             dw = dw + ops.solve(RightDivision(), (zero,), (h,), (y - w @ x,))[0]
         dh = herm(xp, x - omega @ h)
         (dp,) = ops.solve(Defined(), pairs[:1], (), (dh,))
-        return dw, dh, xp.zeros_like(v), dp
+        return dw @ adjoint(xp, v), dw, dh, xp.zeros_like(v), dp
 
     def vjp(self, ops, inputs, outputs, cotangents, wanted):
-        w, h, v, _ = outputs
-        gw, gh, _, gp = cotangents
+        _, w, h, v, _ = outputs
+        gu, gw, gh, _, gp = cotangents
         xp = ops.xp
+        v = ops.constant(v)
+        if gu is not None:
+            gw = total(gw, gu @ v)
         pairs, zero = self._masks(ops, w, h)
         if gp is not None:
             gh = total(gh, *ops.solve(Defined(), pairs[:1], (), (herm(xp, gp),), adjoint=True))
@@ -125,8 +134,8 @@ class Polar(Rule):
             (outer,) = ops.solve(RightDivision(), (zero,), (h,), (gw,), adjoint=True)
             gx.append(-(adjoint(xp, w) @ outer))
         if not gx:
-            return (xp.zeros_like(w) @ adjoint(xp, ops.constant(v)),)
-        ga = total(w @ total(*gx), outer) @ adjoint(xp, ops.constant(v))
+            return (xp.zeros_like(w) @ adjoint(xp, v),)
+        ga = total(w @ total(*gx), outer) @ adjoint(xp, v)
         if self._watch:
             (ga,) = self._watch.seen(ops, (real(xp, xp.linalg.diagonal(h)),), (ga,))
         return (ga,)
