@@ -55,7 +55,9 @@ def test_gradients_of_a_stack_are_those_of_the_words(name, shape, dtype, monkeyp
     def pull(a, *g):
         return pulled(function, a, g)
 
-    assert tapes(pull, a, *g) == (2 if name.startswith("nearest") else 1)
+    # a polar factor is evaluated by a tape as well, up to the determinants of order 5
+    whole = name == "nearest_orthogonal" or (name == "nearest_rotation" and shape[0] < 5)
+    assert tapes(pull, a, *g) == 1 + whole
     found = jax.jit(pull)(a, *g)
     monkeypatch.setattr("loewner.frameworks.jax.recorded", lambda *_: None)
     monkeypatch.setattr("loewner.frameworks.jax.evaluated", lambda *_: None)
