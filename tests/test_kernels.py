@@ -17,7 +17,7 @@ import torch
 
 import loewner as lw
 from loewner.frameworks import foreign
-from loewner.frameworks.torch import TEAM
+from loewner.frameworks.torch import TEAM, OpenMP
 from loewner.kernels import Threads, choice, choose, compiled
 
 PRECISIONS = ["float32", "float64", "complex64", "complex128"]
@@ -249,6 +249,23 @@ def test_threads_share_out_a_stack_without_a_trace(dtype, many, monkeypatch):
         parts = compiled.svd(a, False, True, many)
         for x, y in zip(parts, whole, strict=True):
             assert (x == y).all()
+
+
+def test_the_team_of_openmp_returns_all_parts_in_order_and_raises_what_one_raised():
+    if not isinstance(TEAM, OpenMP):
+        pytest.skip("PyTorch is built without this OpenMP")
+    parts = list(range(23))
+    for _ in range(20):
+        assert TEAM.map(lambda x: x * x, parts) == [x * x for x in parts]
+
+    def fails(x):
+        if x == 7:
+            raise IndexError("seven")
+        return x
+
+    with pytest.raises(IndexError, match="seven"):
+        TEAM.map(fails, parts)
+    assert TEAM.map(abs, parts) == parts
 
 
 def test_a_program_that_jax_exports_has_no_foreign_functions():

@@ -90,7 +90,7 @@ def replayed(tape: Tape, arrays: Sequence[jax.Array]) -> tuple[list[jax.Array | 
 
     results = [jax.ShapeDtypeStruct((b, *x), dtype) for x in shapes]
     results.append(jax.ShapeDtypeStruct((-(-b // kernel.lanes),), np.bool_))
-    *found, doubts = _call(f"{tape.name}_{kernel.lanes}", made, results, *arrays)
+    *found, doubts = _call(f"{tape.name}_{kernel.lanes}", made, results, *arrays, read=tape)
     return [None if x is None else found.pop(0) for x in tape.results], doubts
 
 
@@ -102,9 +102,16 @@ def _steps(shape: tuple[int, ...] | None) -> list[int]:
 
 
 def _call(
-    name: str, made: Callable[[], Any], results: Sequence[Any], *arrays: jax.Array
+    name: str,
+    made: Callable[[], Any],
+    results: Sequence[Any],
+    *arrays: jax.Array,
+    read: Any = None,
 ) -> list[jax.Array]:
-    """A kernel of that name, which is compiled at the first call, on stacks (b, ...)."""
+    """A kernel of that name, which is compiled at the first call, on stacks (b, ...).
+
+    What it reads besides them is kept for as long.
+    """
     name = f"loewner_{name}"
     with _LOCK:  # threads may trace at the same time, and XLA takes a name once
         if name not in _HANDLERS:
@@ -113,7 +120,7 @@ def _call(
             handler = xla.Handler(_VERSION, *made())
             jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(handler.pointer), platform="cpu")
             jax.ffi.register_ffi_target_as_batch_partitionable(name)
-            _HANDLERS[name] = handler
+            _HANDLERS[name] = handler, read
     return list(jax.ffi.ffi_call(name, results)(*arrays))
 
 

@@ -106,7 +106,7 @@ class _Values(_Namespace):
         return x
 
 
-class _OpenMP:
+class OpenMP:
     """The threads of OpenMP that PyTorch's own operations are shared out to.
 
     They keep their cores busy for milliseconds after an operation, waiting for the next one:
@@ -134,14 +134,15 @@ class _OpenMP:
         left = list(enumerate(parts))
 
         def work(_: Any) -> None:
-            try:
-                while left:
+            while True:
+                try:
                     i, part = left.pop()
+                except IndexError:
+                    return  # another thread took the last one
+                try:
                     found[i] = function(part)
-            except IndexError:
-                pass  # another thread took the last one
-            except BaseException as error:  # noqa: BLE001  the caller, in C, would lose it
-                failures.append(error)
+                except BaseException as error:  # noqa: BLE001  the caller, in C, would lose it
+                    failures.append(error)
 
         callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(work)
         self._parallel(ctypes.cast(callback, ctypes.c_void_p), None, 0, 0)
@@ -153,7 +154,7 @@ class _OpenMP:
 def _team() -> Team:
     """That of OpenMP where PyTorch is built with GNU's, or with one that stands in for it."""
     try:
-        return _OpenMP(ctypes.CDLL(torch._C.__file__))
+        return OpenMP(ctypes.CDLL(torch._C.__file__))
     except (OSError, AttributeError):
         return Threads(torch.get_num_threads)
 
@@ -199,7 +200,7 @@ class TorchSolvers:
             return filled_in_blocks(kernel, a.detach().resolve_conj(), block, empty)
 
     def on_all_cores(self, kernel, a):
-        if not isinstance(TEAM, _OpenMP) or TEAM.size() < 2 or _observed(a):
+        if not isinstance(TEAM, OpenMP) or TEAM.size() < 2 or _observed(a):
             return kernel(a)
         b, m, n = a.shape
         if b < TEAM.size() and min(m, n) > 64:

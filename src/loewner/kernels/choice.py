@@ -144,15 +144,15 @@ _LEAST = {
 """By framework, operation and n, the least batch at which Jacobi's method wins."""
 
 _SHARED = {"PyTorch": 3}
-"""By framework, the least n from which LAPACK gains from cores that share out a stack: on two of
-them 1.4 to 2.7 times, also where it has threads of its own.
+"""By framework, the least n from which LAPACK gains from cores that share out a stack: two of them
+are 1.1 to 1.9 times as fast, also where LAPACK has threads of its own.
 
 NumPy's LAPACK, OpenBLAS, makes its callers wait for each other, and XLA calls it for one part
 after the other.
 """
 
-_LEAST_SHARED = 2**13
-"""How many entries a stack has that is shared out, some 300 microseconds of work."""
+_LEAST_SHARED = 2**14
+"""How many entries a stack has that is shared out, some 600 microseconds of work."""
 
 _ENTRIES = {"JAX": 2**14, "PyTorch": 2**20, "NumPy": 2**17}
 """How many entries of matrices and frames a block has.

@@ -56,15 +56,18 @@ class Kernel:
         self.lanes, self.work = lanes, work
         _keep_freed_memory()
         function.__qualname__ = name
-        options = {k: x for k, x in OPTIONS.items() if k != "nogil"}
-        signature = numba.types.void(_int64)
-        try:
-            self.compiled: Any = numba.cfunc(signature, cache=True, **options)(function)
-        except RuntimeError:  # there is no folder to write to
-            self.compiled = numba.cfunc(signature, **options)(function)
+        self.compiled: Any = kept(numba.cfunc, numba.types.void(_int64), function)
         self.address: int = self.compiled.address
         self.call: Callable[[int], None] = ctypes.CFUNCTYPE(None, ctypes.c_int64)(self.address)
         """It runs without the interpreter's lock."""
+
+
+def kept(compiler: Any, signature: Any, function: Callable[..., Any]) -> Any:
+    """A function compiled for a signature, and kept on disk if there is a folder to write to."""
+    try:
+        return compiler(signature, cache=True, **OPTIONS)(function)
+    except RuntimeError:
+        return compiler(signature, **OPTIONS)(function)
 
 
 @functools.cache

@@ -18,7 +18,6 @@ returned, so that a job lies in memory which is given back by the last that read
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +26,7 @@ import numpy as np
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from .native import COUNT, DONE, NEXT, OPTIONS, OWN, STEP, Kernel, added, shares, words
+from .native import COUNT, DONE, NEXT, OPTIONS, OWN, STEP, Kernel, added, kept, shares, words
 
 _EXECUTE = 3
 _LEAST = 1e5
@@ -66,13 +65,7 @@ def _task(memory):
     _left(memory)
 
 
-@functools.cache
-def _task_address() -> int:
-    _TASKS.append(numba.cfunc(_void(_int64), cache=True)(_task))
-    return _TASKS[0].address
-
-
-_TASKS: list[Any] = []
+_TASK = kept(numba.cfunc, _void(_int64), _task)
 
 
 @numba.njit(**OPTIONS)
@@ -93,7 +86,6 @@ def _filled(structure, size, first, second, third=0):
     return structure
 
 
-@numba.njit(_int64(*[_int64] * 6, numba.types.float64), cache=True, **OPTIONS)
 def _handled(address, version, kernel, task, plan, lanes, work):
     """A call of a kernel; of its plan see `handler`."""
     frame = words(address, 21)
@@ -136,6 +128,9 @@ def _handled(address, version, kernel, task, plan, lanes, work):
     return 0
 
 
+_HANDLED = kept(numba.njit, _int64(*[_int64] * 6, numba.types.float64), _handled)
+
+
 class Handler:
     """What XLA calls for a kernel.
 
@@ -163,11 +158,11 @@ class Handler:
     ):
         header = len(arguments), len(results), len(own)
         self._plan = np.array([*header, *arguments, *results, *own], np.int64)
-        numbers = version[0] | version[1] << 32, kernel.address, _task_address()
+        numbers = version[0] | version[1] << 32, kernel.address, _TASK.address
         plan, lanes, cost = self._plan.ctypes.data, kernel.lanes, float(work)
 
         def handle(frame):
-            return _handled(frame, *numbers, plan, lanes, cost)
+            return _HANDLED(frame, *numbers, plan, lanes, cost)
 
         self._function: Any = numba.cfunc(_int64(_int64))(handle)
         self.pointer = self._function.ctypes
