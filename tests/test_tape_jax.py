@@ -1,5 +1,8 @@
 """Derivatives of stacks of small matrices that follow a tape inside a program of JAX."""
 
+import subprocess
+import sys
+import textwrap
 import warnings
 
 import numpy as np
@@ -185,3 +188,35 @@ def test_the_threads_of_xla_share_out_a_stack_without_a_trace():
         assert (found[0] == u).all()
         assert (found[1] == s).all()
         assert (found[2] == vh).all()
+
+
+def test_the_pieces_of_shard_map_follow_their_tapes():
+    program = """
+        import jax, jax.numpy as jnp, numpy as np
+        from jax.sharding import Mesh, PartitionSpec as P
+        import loewner as lw
+
+        jax.config.update("jax_enable_x64", True)
+        mesh = Mesh(np.array(jax.devices()), ("x",))
+        a = jnp.asarray(np.random.default_rng(0).standard_normal((400, 3, 3)))
+
+        def loss(a):
+            return (lw.eigvalsh(a + a.mT) ** 3).sum() + lw.nearest_rotation(a)[..., 0, 1].sum()
+
+        right = jax.grad(loss)(a)
+        each = jax.shard_map(jax.grad(loss), mesh=mesh, in_specs=P("x"), out_specs=P("x"))
+        assert "loewner_tape" in jax.jit(each).lower(a).as_text()
+        assert abs(jax.jit(each)(a) - right).max() < 1e-11
+        total = lambda a: jax.lax.psum(loss(a), "x")
+        total = jax.shard_map(total, mesh=mesh, in_specs=P("x"), out_specs=P())
+        assert abs(jax.jit(jax.grad(total))(a) - right).max() < 1e-11
+    """
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env=flags,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
