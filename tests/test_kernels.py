@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import array_api_strict
 import bench
@@ -266,6 +267,29 @@ def test_the_team_of_openmp_returns_all_parts_in_order_and_raises_what_one_raise
     with pytest.raises(IndexError, match="seven"):
         TEAM.map(fails, parts)
     assert TEAM.map(abs, parts) == parts
+
+
+@pytest.mark.parametrize("batch", [3, 100])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_only_the_triangle_that_is_read_makes_a_function_nan(batch, bad):
+    a = _random(np.random.default_rng(0), "float64", batch, 3, 3)
+    a = a + a.swapaxes(1, 2)
+    upper, lower = a.copy(), a.copy()
+    upper[1, 0, 2] = lower[1, 2, 0] = bad
+    for array in (np.asarray, jnp.asarray, torch.asarray):
+        right = np.asarray(lw.expm(array(a), hermitian=True))
+        np.testing.assert_allclose(lw.expm(array(upper), hermitian=True), right, rtol=1e-9)
+    found = np.asarray(lw.expm(jnp.asarray(lower), hermitian=True))  # LAPACK of others may raise
+    assert np.isnan(found[1]).all()
+    right = np.asarray(lw.expm(jnp.asarray(a), hermitian=True))
+    np.testing.assert_allclose(np.delete(found, 1, 0), np.delete(right, 1, 0), rtol=1e-9)
+
+
+def test_a_stack_is_not_shared_out_where_its_operations_are_traced():
+    a = torch.asarray(_random(np.random.default_rng(0), "float64", 2, 100, 20, 20))
+    a = a + a.mT
+    traced: Any = torch.jit.trace(lw.eigvalsh, (a[0],))
+    torch.testing.assert_close(traced(a[1]), torch.linalg.eigvalsh(a[1]))
 
 
 def test_a_program_that_jax_exports_has_no_foreign_functions():

@@ -270,6 +270,32 @@ def test_a_tape_reads_only_the_diagonal_of_a_core_that_is_diagonal():
     assert [x[1:3] for x in core] == [(1, n)]
 
 
+def test_cotangents_of_every_kind_of_memory_are_read_right():
+    a = gaussian(BATCH, 3, 3)
+    a = a + a.mT
+    g = gaussian(BATCH, 3, 3, seed=1)
+    right = pulled(lambda a: (lw.eigh(a).eigenvectors,), a, [g])
+    nothing = torch._efficientzerotensor((BATCH, 3, 3), dtype=torch.float64)
+    leaf = a.clone().requires_grad_()
+    v = lw.eigh(leaf).eigenvectors
+    assert (torch.autograd.grad(v, leaf, nothing, retain_graph=True)[0] == 0).all()
+    twice = torch.stack([g, g], -1)
+    for same in (torch.complex(g, -g).conj().imag, g.mT.contiguous().mT, twice[..., 1]):
+        found = torch.autograd.grad(v, leaf, same, retain_graph=True)[0]
+        np.testing.assert_allclose(found, right, atol=1e-14)
+    packed = np.zeros((BATCH, 3, 3), [("flag", "i1"), ("g", "f8")])
+    packed["g"] = g
+    _, pullback = lw.vjp(lambda a: lw.eigh(a).eigenvectors, a.numpy())
+    np.testing.assert_allclose(pullback(packed["g"])[0], right, atol=1e-12)
+
+
+def test_results_are_where_the_matrices_are_whatever_the_default_device():
+    a = gaussian(BATCH, 3, 3)
+    with torch.device("meta"):
+        found = lw.nearest_orthogonal(a)
+    np.testing.assert_allclose(found, lw.nearest_orthogonal(a), atol=1e-14)
+
+
 def test_numbers_in_unequal_steps_are_not_recorded():
     recorder = tape.Recorder("float64")
     x = recorder.given((4, 4))

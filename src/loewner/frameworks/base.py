@@ -71,7 +71,11 @@ class Framework(Words):
         """What a tape makes of `plain` stacks (b, ...), and whether a matrix is in doubt."""
         b, dtype = arrays[0].shape[0], arrays[0].dtype
         found = tuple(x if x is None else np.empty((b, *x), dtype) for x in tape.results)
-        return found, replayed(tape, b, [*map(_place, arrays), *map(_place, found)], TEAM)
+        # fields of records may lie in steps that are no whole numbers of them
+        read = [
+            np.ascontiguousarray(x) if any(s % x.itemsize for s in x.strides) else x for x in arrays
+        ]
+        return found, replayed(tape, b, [*map(_place, read), *map(_place, found)], TEAM)
 
     def plain(self, *arrays: Array) -> bool:
         """Whether arrays are known to be numbers, of which nothing follows what becomes of them."""

@@ -76,7 +76,7 @@ def replayed(tape: Tape, arrays: Sequence[jax.Array]) -> tuple[list[jax.Array | 
     b, dtype = arrays[0].shape[0], arrays[0].dtype
     shapes = [x for x in tape.results if x is not None]
 
-    kernel, own = replay.machine_for(tape, b >= replay.MANY)
+    kernel, own, read = replay.machine_for(tape, b >= replay.MANY)
     doubt = len(own)
 
     def made() -> Any:
@@ -90,7 +90,8 @@ def replayed(tape: Tape, arrays: Sequence[jax.Array]) -> tuple[list[jax.Array | 
 
     results = [jax.ShapeDtypeStruct((b, *x), dtype) for x in shapes]
     results.append(jax.ShapeDtypeStruct((-(-b // kernel.lanes),), np.bool_))
-    *found, doubts = _call(f"{tape.name}_{kernel.lanes}", made, results, *arrays, read=tape)
+    name = "_".join([tape.name, f"{kernel.lanes}", *(f"{x.ndim}" for x in arrays)])
+    *found, doubts = _call(name, made, results, *arrays, read=read)
     return [None if x is None else found.pop(0) for x in tape.results], doubts
 
 

@@ -158,8 +158,14 @@ def _in_blocks(kernel, block, *stacks):
         ]
 
     shapes = jax.eval_shape(kernel, *(x[:block] for x in stacks))
-    whole = [jnp.zeros((count, *x.shape[1:]), x.dtype) for x in shapes]
+    whole = [_varying(jnp.zeros((count, *x.shape[1:]), x.dtype), stacks) for x in shapes]
     return tuple(lax.fori_loop(0, steps, fill, whole))
+
+
+def _varying(x: Array, arrays: Sequence[Array]) -> Array:
+    """x, which varies over the devices of shard_map as arrays do; nothing is computed."""
+    some = sum(jnp.real(y).reshape(-1)[0].astype(jnp.real(x).dtype) for y in arrays)
+    return jnp.where(False, jnp.asarray(some, x.dtype), x)
 
 
 def _solvers_for(ctx: Any) -> Solvers:
@@ -379,10 +385,7 @@ class _Derivative:
 
         results, doubt = foreign.replayed(tape, stacks)
         results = [x for x in folded(solvers, batch, results) if x is not None]
-        # Inside shard_map both branches are to vary over the devices, as what foreign functions
-        # return is not known to do. Nothing is computed for that.
-        some = sum(x.reshape(-1)[0] for x in arrays)
-        results = [jnp.where(False, some, x) for x in results]
+        results = [_varying(x, arrays) for x in results]  # as foreign functions do not say
         return lax.cond(jnp.any(doubt), words, lambda: results)
 
     def transposed(self, given: tuple[bool, ...]) -> _Derivative:
@@ -429,7 +432,7 @@ def _evaluation(*inputs, rule, outputs):
 
 def _evaluated_in(solvers: Solvers, inputs: Arrays, rule: Rule, outputs: int | None) -> list[Array]:
     found = evaluated(_Program(solvers), rule, inputs, outputs)
-    return list(_evaluate(rule, solvers, inputs, outputs) if found is None else found)
+    return list(_evaluate(rule, solvers, inputs, outputs) if found is None else found[:outputs])
 
 
 @_evaluation_p.def_abstract_eval
@@ -492,6 +495,8 @@ def _derivative_transposed(cotangents, *arrays, derivative):
     found = _derivative_p.bind(*known, *seen, derivative=back)
     if back.wanted is None:
         found = [x for x, present in zip(found, derivative.present, strict=True) if present]
+    linear = arrays[derivative.known :]
+    found = [x if ad.is_undefined_primal(y) else None for x, y in zip(found, linear, strict=True)]
     return nothing[: derivative.known] + found
 
 

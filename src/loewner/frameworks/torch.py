@@ -279,7 +279,7 @@ def _decomposed(
 ) -> list[torch.Tensor]:
     """Compilers do not look into the loop over blocks."""
     how = Decomposition(operation, method, lower, full, marked)
-    return [*how.evaluate(FRAMEWORK.solvers, a)]
+    return [x.contiguous() for x in how.evaluate(FRAMEWORK.solvers, a)]
 
 
 @_decomposed.register_fake
@@ -340,7 +340,8 @@ class Torch(Framework):
     def replayed(self, tape, arrays):
         b, dtype = arrays[0].shape[0], arrays[0].dtype
         lent = [x.resolve_neg() for x in arrays]
-        found = tuple(x if x is None else torch.empty((b, *x), dtype=dtype) for x in tape.results)
+        options: Any = {"dtype": dtype, "device": "cpu"}
+        found = tuple(x if x is None else torch.empty((b, *x), **options) for x in tape.results)
         return found, replayed(tape, b, [*map(_place, lent), *map(_place, found)], TEAM)
 
     def constant(self, x):
@@ -450,13 +451,16 @@ def _place(x: torch.Tensor | None) -> Place | None:
 
 def _opaque(x: torch.Tensor) -> bool:
     """Whether a tensor, by itself, does not show its values."""
-    return type(x) is not torch.Tensor or x.is_meta or is_legacy_batchedtensor(x)
+    if type(x) is not torch.Tensor or x.is_meta or is_legacy_batchedtensor(x):
+        return True
+    return x._is_zerotensor()  # of which no number is kept
 
 
 def _observed(x: torch.Tensor) -> bool:
     """Whether something that other threads do not know of may watch what is done to a tensor."""
     plain = type(x) in (torch.Tensor, torch.nn.Parameter)
-    return not plain or _transforms() or bool(_get_current_dispatch_mode_stack())
+    traced = torch._C._get_tracing_state() is not None  # by torch.jit.trace
+    return not plain or traced or _transforms() or bool(_get_current_dispatch_mode_stack())
 
 
 def _transforms() -> bool:

@@ -83,7 +83,10 @@ class Decomposition:
             return found
         from ..rules.pieces import poison
 
-        lost = poison(solvers.xp, a)
+        xp = solvers.xp
+        if self.operation.startswith("eig"):
+            a = xp.tril(a) if self.lower else xp.triu(a)  # the other triangle is not read
+        lost = poison(xp, a)
         return tuple(x + (lost if x.ndim == lost.ndim else lost[..., None]) for x in found)
 
     def lapack(self, solvers: Solvers, a: Array) -> Arrays:

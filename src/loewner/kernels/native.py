@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -55,19 +57,31 @@ class Kernel:
     def __init__(self, function: Callable[[int], None], name: str, lanes: int, work: float):
         self.lanes, self.work = lanes, work
         _keep_freed_memory()
-        function.__qualname__ = name
-        self.compiled: Any = kept(numba.cfunc, numba.types.void(_int64), function)
+        self.compiled: Any = kept(numba.cfunc, numba.types.void(_int64), function, name)
         self.address: int = self.compiled.address
         self.call: Callable[[int], None] = ctypes.CFUNCTYPE(None, ctypes.c_int64)(self.address)
         """It runs without the interpreter's lock."""
 
 
-def kept(compiler: Any, signature: Any, function: Callable[..., Any]) -> Any:
-    """A function compiled for a signature, and kept on disk if there is a folder to write to."""
+def kept(compiler: Any, signature: Any, function: Callable[..., Any], name: str) -> Any:
+    """A function compiled for a signature, and kept on disk if there is a folder to write to.
+
+    Numba looks whether the file of a function has changed, and not at those that it is made of
+    as well: the name says what they were.
+    """
+    function.__qualname__ = f"{name}_{_stamp()}"
     try:
         return compiler(signature, cache=True, **OPTIONS)(function)
     except RuntimeError:
         return compiler(signature, **OPTIONS)(function)
+
+
+@functools.cache
+def _stamp() -> str:
+    """Of the files whose constants and functions are compiled into kernels of other files."""
+    here = Path(__file__)
+    text = here.read_bytes() + here.with_name("tape.py").read_bytes()
+    return hashlib.sha256(text).hexdigest()[:8]
 
 
 @functools.cache
@@ -98,6 +112,8 @@ def run(kernel: Kernel, b: int, team: Team, *own: Any, work: float | None = None
         kernel.call(job.ctypes.data)
     else:
         team.run(kernel, job.ctypes.data, count)
+    if job[DONE] != b:
+        raise MemoryError("a compiled kernel had no memory to work in")
 
 
 def _pointer(context: Any, address: Any) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numba
 import numpy as np
@@ -42,7 +43,7 @@ from .team import Team
 
 def replay(tape: Tape, b: int, places: Sequence[Place | None], team: Team) -> bool:
     """`tape.replayed`."""
-    kernel, own = machine_for(tape, b >= MANY)
+    kernel, own, _ = machine_for(tape, b >= MANY)
     doubt = np.empty(-(-b // kernel.lanes), bool)
     own = [*own, doubt.ctypes.data]
     for place in places:
@@ -59,8 +60,8 @@ def words_of(address: int, steps: tuple[int, ...]) -> tuple[int, int, int, int]:
 
 
 @functools.lru_cache(1024)
-def machine_for(tape: Tape, many: bool) -> tuple[Kernel, list[int]]:
-    """The machine that suits a tape and a stack, and the first words of its jobs.
+def machine_for(tape: Tape, many: bool) -> tuple[Kernel, list[int], Any]:
+    """The machine that suits a tape and a stack, the first words of its jobs, and what they read.
 
     The next are the address of the doubts, a truth value for each block of so many matrices as
     it works at a time, and the `words_of` each array and each result of the tape.
@@ -70,7 +71,8 @@ def machine_for(tape: Tape, many: bool) -> tuple[Kernel, list[int]]:
     count = len(tape.given) + len(tape.results)
     addresses = table.ctypes.data, constants.ctypes.data
     kernel = machine(constants.dtype.name, lanes)
-    return kernel, [len(table), len(constants), tape.rows, count, *addresses]
+    own = [len(table), len(constants), tape.rows, count, *addresses]
+    return kernel, own, (table, constants)
 
 
 _FEW_ROWS = 200

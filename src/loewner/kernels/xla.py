@@ -65,7 +65,7 @@ def _task(memory):
     _left(memory)
 
 
-_TASK = kept(numba.cfunc, _void(_int64), _task)
+_TASK = kept(numba.cfunc, _void(_int64), _task, "task")
 
 
 @numba.njit(**OPTIONS)
@@ -128,7 +128,7 @@ def _handled(address, version, kernel, task, plan, lanes, work):
     return 0
 
 
-_HANDLED = kept(numba.njit, _int64(*[_int64] * 6, numba.types.float64), _handled)
+_HANDLED = kept(numba.njit, _int64(*[_int64] * 6, numba.types.float64), _handled, "handled")
 
 
 class Handler:
