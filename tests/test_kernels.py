@@ -386,6 +386,21 @@ def test_blocks_that_do_not_divide_the_stack_lose_nothing(n):
         np.testing.assert_allclose(w.prod(axis=1), det, atol=1e-12)
 
 
+@pytest.mark.parametrize("shape", [(3, 3), (2, 3)], ids=str)
+def test_torch_compile_meets_the_compiled_kernel_in_one_graph(shape):
+    def function(a):
+        u, s, vh = lw.svd(a, full_matrices=False)
+        return (s**2).sum() + (u @ vh)[..., 0, 1].sum()
+
+    torch.compiler.reset()
+    whole = torch.compile(function, fullgraph=True, backend="aot_eager")
+    for batch in (100, 130):  # the second batch is a symbol
+        a = torch.asarray(_random(np.random.default_rng(0), "float64", batch, *shape))
+        a.requires_grad_()
+        (eager,) = torch.autograd.grad(function(a), a)
+        torch.testing.assert_close(torch.autograd.grad(whole(a), a)[0], eager)
+
+
 @pytest.mark.slow
 def test_torch_compile_meets_the_kernel():
     a = torch.asarray(stack("random", "float64", 3, 3, hermitian=True)).requires_grad_()

@@ -30,6 +30,7 @@ from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from ..kernels import Decomposition, Place, Team, Threads, replayed
+from ..kernels.choice import has_numba
 from ..rules.pieces import width
 from ..rules.rule import Array, Arrays, HostRule, Rule
 from .base import Framework
@@ -162,6 +163,11 @@ def _team() -> Team:
 TEAM = _team()
 
 
+@torch.compiler.assume_constant_result
+def _numba() -> bool:
+    return has_numba()
+
+
 class TorchSolvers:
     """`torch.linalg`, with left eigenvectors from SciPy on the CPU if it is installed."""
 
@@ -172,7 +178,7 @@ class TorchSolvers:
     def decompose(self, decomposition, a):
         if not torch.compiler.is_compiling():
             return decomposition.evaluate(self, a)
-        if decomposition.plan(self, a, remembered=False).method == "lapack":
+        if decomposition.plan(self, a, _numba()).method == "lapack":
             return decomposition.mark(self, a, decomposition.lapack(self, a))
         return tuple(_decomposed(a.detach(), *dataclasses.astuple(decomposition)))
 

@@ -40,6 +40,7 @@ def choose(
     framework: str,
     compiles: bool,
     method: str = "auto",
+    numba: bool | None = None,
 ) -> Plan:
     """The kernel for a stack of matrices.
 
@@ -60,6 +61,8 @@ def choose(
         Whether a compiled kernel can work on its arrays.
     method : {"auto", "lapack", "jacobi", "compiled"}
         What the caller asks for; "lapack" stands for the framework's own kernel.
+    numba : bool, optional
+        What `has_numba` says, for compilers, which cannot look into it.
 
     Raises
     ------
@@ -75,7 +78,8 @@ def choose(
             f"JAX on one device, not for {dtype} in {framework} on {platform!r}"
         )
     if method == "auto" and compiles and n <= 16 and m <= 4 * n:
-        worth = n > 1 and batch >= _LEAST_COMPILED and has_numba()
+        worth = n > 1 and batch >= _LEAST_COMPILED
+        worth = worth and (has_numba() if numba is None else numba)
         method = "compiled" if worth else "auto"
     if method == "compiled":
         return Plan("compiled")

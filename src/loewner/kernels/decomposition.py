@@ -46,16 +46,16 @@ class Decomposition:
             "svdvals": [(k,)],
         }[self.operation]
 
-    def plan(self, solvers: Solvers, a: Array, remembered: bool = True) -> Plan:
-        """The kernel for this stack, perhaps as remembered: compilers do not trace memories."""
+    def plan(self, solvers: Solvers, a: Array, numba: bool | None = None) -> Plan:
+        """The kernel for this stack, as remembered unless `numba` is given, by a compiler."""
         *batch, m, n = a.shape
         count = math.prod(batch)
         if 0 in (count, m, n):
             return Plan("lapack")
-        find = _remembered if remembered else _plan
+        find = _remembered if numba is None else _plan
         where, dtype = solvers.platform(a), str(a.dtype)
         framework = solvers.name, solvers.compiles
-        return find(self.operation, (m, n), dtype, count, where, *framework, self.method)
+        return find(self.operation, (m, n), dtype, count, where, *framework, self.method, numba)
 
     def evaluate(self, solvers: Solvers, a: Array) -> Arrays:
         """The factors; a kernel of our own is handed one block of the stack at a time."""
