@@ -6,6 +6,9 @@ dL = Re tr(g^H dx), whatever the framework's own is.
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 from typing import Any
 
 import autograd
@@ -18,6 +21,18 @@ import torch
 import loewner as lw
 
 jax.config.update("jax_enable_x64", True)
+
+
+def on_four_devices(program: str) -> None:
+    """Run a program of JAX in a process of its own, whose processor stands for four devices."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env={"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def inner(g, e) -> float:

@@ -2,9 +2,7 @@
 
 import contextlib
 import functools
-import subprocess
 import sys
-import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from bench import on_four_devices
 
 import loewner as lw
 from loewner.frameworks import foreign
@@ -431,15 +430,7 @@ def test_a_stack_that_is_sharded_stays_where_it_is():
         assert len(v.addressable_shards) == 4 and v.addressable_shards[0].data.shape[0] == 1000
         assert abs((v * w[:, None]) @ v.swapaxes(1, 2) - a).max() < 1e-14
     """
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        env=flags,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    on_four_devices(program)
 
 
 @pytest.mark.parametrize("operation", ["eigh", "eigvalsh", "svd", "svdvals"])

@@ -1,12 +1,10 @@
 """Derivatives of stacks of small matrices that follow a tape inside a program of JAX."""
 
-import subprocess
-import sys
-import textwrap
 import warnings
 
 import numpy as np
 import pytest
+from bench import on_four_devices
 
 import loewner as lw
 from loewner.kernels import Threads, choice
@@ -211,12 +209,4 @@ def test_the_pieces_of_shard_map_follow_their_tapes():
         total = jax.shard_map(total, mesh=mesh, in_specs=P("x"), out_specs=P())
         assert abs(jax.jit(jax.grad(total))(a) - right).max() < 1e-11
     """
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        env=flags,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    on_four_devices(program)

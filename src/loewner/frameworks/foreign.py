@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from .._optional import needed
-from ..kernels import Decomposition, Tape
+from ..kernels import Decomposition, Place, Tape
 
 _VERSION = 0, 3
 
@@ -74,32 +74,30 @@ def replayed(tape: Tape, arrays: Sequence[jax.Array]) -> tuple[list[jax.Array | 
     from ..kernels import replay
 
     b, dtype = arrays[0].shape[0], arrays[0].dtype
-    shapes = [x for x in tape.results if x is not None]
-
     kernel, own, read = replay.machine_for(tape, b >= replay.MANY)
     doubt = len(own)
 
     def made() -> Any:
-        steps = [_steps(x.shape[1:]) for x in arrays]
-        steps += [_steps(x) for x in tape.results]
+        shapes = [*(x.shape[1:] for x in arrays), *tape.results]
+        steps = [replay.words_of(_place(x)) for x in shapes]
         places = range(doubt + 1, doubt + 1 + 4 * len(steps), 4)
         given, found = places[: len(arrays)], places[len(arrays) :]
         stored = [i for i, x in zip(found, tape.results, strict=True) if x is not None]
         words = [*own, 0, *itertools.chain(*steps)]
         return kernel, words, given, [*stored, doubt], tape.work * kernel.work
 
-    results = [jax.ShapeDtypeStruct((b, *x), dtype) for x in shapes]
+    results = [jax.ShapeDtypeStruct((b, *x), dtype) for x in tape.results if x is not None]
     results.append(jax.ShapeDtypeStruct((-(-b // kernel.lanes),), np.bool_))
     name = "_".join([tape.name, f"{kernel.lanes}", *(f"{x.ndim}" for x in arrays)])
     *found, doubts = _call(name, made, results, *arrays, read=read)
     return [None if x is None else found.pop(0) for x in tape.results], doubts
 
 
-def _steps(shape: tuple[int, ...] | None) -> list[int]:
-    """No address, and the steps to the next matrix, row and column."""
+def _place(shape: tuple[int, ...] | None) -> Place | None:
+    """How a stack of arrays of a shape lies, at an address that XLA will say."""
     if shape is None:
-        return [0, 0, 0, 0]
-    return [0, math.prod(shape), shape[-1] if len(shape) > 1 else 0, 1]
+        return None
+    return Place(0, tuple(math.prod(shape[i:]) for i in range(len(shape) + 1)))
 
 
 def _call(

@@ -47,13 +47,16 @@ def replay(tape: Tape, b: int, places: Sequence[Place | None], team: Team) -> bo
     doubt = np.empty(-(-b // kernel.lanes), bool)
     own = [*own, doubt.ctypes.data]
     for place in places:
-        own += [0] * 4 if place is None else words_of(*place)
+        own += words_of(place)
     run(kernel, b, team, *own, work=tape.work * kernel.work)
     return bool(doubt.any())
 
 
-def words_of(address: int, steps: tuple[int, ...]) -> tuple[int, int, int, int]:
+def words_of(place: Place | None) -> tuple[int, ...]:
     """How a job has a place: the address, and the steps to the next matrix, row and column."""
+    if place is None:
+        return 0, 0, 0, 0
+    address, steps = place
     if len(steps) == 3:
         return (address, *steps)
     return (address, steps[0], 0, steps[1])
