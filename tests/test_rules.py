@@ -17,7 +17,7 @@ from loewner.frameworks.numpy import StandardSolvers
 from loewner.frameworks.torch import FRAMEWORK as TORCH
 from loewner.rules.frechet import Exp, Frechet
 from loewner.rules.operator_integral import DataGradient, OperatorIntegral
-from loewner.rules.rule import OVERWRITING, VOCABULARY, Solve
+from loewner.rules.rule import QUICKER, VOCABULARY, Solve
 from loewner.rules.sums import AbsolutePower, Largest
 from loewner.rules.symbols import Cut, Jet, Log, Monomial
 
@@ -31,7 +31,7 @@ class Vocabulary:
         self._namespace, self._prefix = namespace, prefix
 
     def __getattr__(self, name):
-        if name in OVERWRITING:
+        if name in QUICKER:
             raise AttributeError(name)  # nothing is overwritten here
         if self._prefix + name == "linalg":
             return Vocabulary(strict.linalg, "linalg.")

@@ -51,6 +51,8 @@ class JaxSolvers:
     def diagonal_matrix(self, w, dtype):
         return diagonal_matrix(jnp, w, dtype)
 
+    core = diagonal_matrix
+
     def combine(self, c, x, z, y):
         return c * x + z * y
 
@@ -96,6 +98,18 @@ class JaxSolvers:
         return lax.linalg.triangular_solve(
             jnp.broadcast_to(a, b.shape[:-2] + a.shape[-2:]), b, left_side=True, lower=lower
         )
+
+    def qr(self, a):
+        packed, tau = jnp.linalg.qr(a, mode="raw")
+        h = packed.mT
+        top, below = jnp.split(h, [a.shape[-1]], axis=-2)
+
+        def times_q(x):
+            if not hasattr(lax.linalg, "ormqr"):  # before JAX 0.10
+                return lax.linalg.householder_product(h, tau) @ x
+            return lax.linalg.ormqr(h, tau, jnp.concat([x, jnp.zeros_like(below)], axis=-2))
+
+        return jnp.triu(top), times_q
 
     def schur(self, a):
         t, q = jax.scipy.linalg.schur(a.astype(jnp.result_type(a, jnp.complex64)))

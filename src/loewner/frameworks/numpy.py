@@ -35,6 +35,9 @@ class StandardSolvers:
     def diagonal_matrix(self, w: Array, dtype: Any) -> Array:
         return diagonal_matrix(self.xp, w, dtype)
 
+    def core(self, w: Array, dtype: Any) -> Array:
+        return self.diagonal_matrix(w, dtype)
+
     def combine(self, c: Array, x: Array, z: Array, y: Array) -> Array:
         return c * x + z * y
 
@@ -79,13 +82,17 @@ class StandardSolvers:
     def solve_triangular(self, a: Array, b: Array, lower: bool) -> Array:
         return self.xp.linalg.solve(a, b)
 
+    def qr(self, a: Array) -> tuple[Array, Any]:
+        q, r = self.xp.linalg.qr(a)
+        return r, lambda x: q @ x
+
     def schur(self, a: Array) -> tuple[Array, Array]:
         raise NotImplementedError(f"the array library {self.xp.__name__!r} has no linalg.schur")
 
     def while_loop(self, condition: Any, body: Any, state: Arrays) -> Arrays:
         return while_loop(condition, body, state)
 
-    def when(self, condition: Array, then: Any, otherwise: Array) -> Array:
+    def when(self, condition: Array, then: Any, otherwise: Any) -> Any:
         return then() if bool(self.xp.any(condition)) else otherwise
 
     def seldom(self, function: Any, *arrays: Array) -> Arrays:

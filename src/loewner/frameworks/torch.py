@@ -10,6 +10,7 @@ import ctypes
 import dataclasses
 import functools
 import inspect
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -87,6 +88,26 @@ class _Namespace:
     @staticmethod
     def matrix_transpose(x):
         return x.mT
+
+    @staticmethod
+    def hermitian_product(x, y):
+        large = x.ndim == 2 and x.is_cpu and x.shape[0] >= _LEAST_IN_PARTS[x.is_complex()]
+        if not large or not FRAMEWORK.plain(x, y):
+            return x @ y.mH
+        n = x.shape[0]
+        edges = [n * i // _PARTS for i in range(_PARTS + 1)]
+        found = x.new_empty((n, n))
+        for i, j in itertools.pairwise(edges):
+            torch.mm(x[i:], y[i:j].mH, out=found[i:, i:j])
+            found[i:j, j:] = found[j:, i:j].mH
+        return found
+
+
+_PARTS = 4
+"""In which the triangle of a Hermitian product is computed: five eighths of the whole product."""
+
+_LEAST_IN_PARTS = {False: 384, True: 256}
+"""The least order from which that is faster, of real and of complex matrices."""
 
 
 class _Values(_Namespace):
@@ -178,7 +199,8 @@ class TorchSolvers:
     def decompose(self, decomposition, a):
         if not torch.compiler.is_compiling():
             return decomposition.evaluate(self, a)
-        if decomposition.plan(self, a, _numba()).method == "lapack":
+        plan = decomposition.plan(self, a, _numba())
+        if plan.method == "lapack" and not plan.reduced:
             return decomposition.mark(self, a, decomposition.lapack(self, a))
         return tuple(_decomposed(a.detach(), *dataclasses.astuple(decomposition)))
 
@@ -194,6 +216,13 @@ class TorchSolvers:
 
     def diagonal_matrix(self, w, dtype):
         return torch.diag_embed(w if w.dtype == dtype else w.to(dtype))
+
+    def core(self, w, dtype):
+        if torch.compiler.is_compiling() or _transforms():
+            return self.diagonal_matrix(w, dtype)
+        # all rows are w, in memory of one
+        row = w.clone() if w.dtype == dtype else w.to(dtype)
+        return (row if w.ndim == 1 else row.unsqueeze(-2)).expand(*w.shape, w.shape[-1])
 
     def combine(self, c, x, z, y):
         return (c * x).addcmul_(z, y)  # no derivative passes through a kernel
@@ -258,6 +287,15 @@ class TorchSolvers:
 
     def solve_triangular(self, a, b, lower):
         return torch.linalg.solve_triangular(a, b, upper=not lower)
+
+    def qr(self, a):
+        h, tau = torch.geqrf(a)
+        top, below = h.tensor_split([a.shape[-1]], -2)
+
+        def times_q(x):
+            return torch.ormqr(h, tau, torch.cat((x, torch.zeros_like(below)), -2))
+
+        return top.triu(), times_q
 
     def schur(self, a):
         if torch.compiler.is_compiling():
@@ -507,7 +545,8 @@ class Reverse(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rule: Rule, *inputs: torch.Tensor) -> Arrays:
-        outputs = tuple(map(_dense, FRAMEWORK.evaluate(rule, inputs)))
+        found = FRAMEWORK.evaluate(rule, inputs)
+        outputs = tuple([_dense(x) if all(x.stride()) else x for x in found])
         _keep(ctx, rule, inputs, outputs)
         return outputs
 

@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from .._optional import needed
-from .choice import Plan, choose, dtype_name
+from .choice import Plan, choose, dtype_name, reducible
 
 if TYPE_CHECKING:
     from ..rules.rule import Array, Arrays, Solvers
@@ -59,17 +59,19 @@ class Decomposition:
 
     def evaluate(self, solvers: Solvers, a: Array) -> Arrays:
         """The factors; a kernel of our own is handed one block of the stack at a time."""
-        if a.ndim == 2 and self.method in ("auto", "lapack"):
-            return self.mark(solvers, a, self.lapack(solvers, a))
+        one = a.ndim == 2 and self.method in ("auto", "lapack")
+        if one and not reducible(self.operation, a.shape, solvers.name):
+            return self.mark(solvers, a, self.lapack(solvers, a))  # in no need of a plan
         plan = self.plan(solvers, a)
+        lapack = self.reduced if plan.reduced and not self.full else self.lapack
         if plan.method == "lapack" and not plan.shared:
-            return self.mark(solvers, a, self.lapack(solvers, a))
+            return self.mark(solvers, a, lapack(solvers, a))
         batch = tuple(a.shape[:-2])
         flat = solvers.xp.reshape(a, (-1, *a.shape[-2:]))
         if plan.method == "compiled":
             found = solvers.compiled(self, flat)
         elif plan.shared:
-            found = solvers.on_all_cores(functools.partial(self.lapack, solvers), flat)
+            found = solvers.on_all_cores(functools.partial(lapack, solvers), flat)
         else:
             kernel = functools.partial(self.jacobi, solvers)
             found = solvers.in_blocks(kernel, flat, plan.block or flat.shape[0])
@@ -91,13 +93,39 @@ class Decomposition:
 
     def lapack(self, solvers: Solvers, a: Array) -> Arrays:
         """By the framework's own solver."""
-        if self.operation == "eigh":
-            return solvers.eigh(a, self.lower)
-        if self.operation == "eigvalsh":
-            return (solvers.eigvalsh(a, self.lower),)
         if self.operation == "svd":
             return solvers.svd(a, self.full)
-        return (solvers.svdvals(a),)
+        if self.operation == "svdvals":
+            square = a.shape[-1] == a.shape[-2]
+            return (solvers.svdvals(solvers.xp.matrix_transpose(a) if square else a),)
+        lower = self.lower
+        if lower and not solvers.xp.isdtype(a.dtype, "complex floating"):
+            a, lower = solvers.xp.matrix_transpose(a), False
+        if self.operation == "eigh":
+            return solvers.eigh(a, lower)
+        return (solvers.eigvalsh(a, lower),)
+
+    def reduced(self, solvers: Solvers, a: Array) -> Arrays:
+        """By the framework's own solver, of R in A = Q R, or of that of the transpose.
+
+        gesdd does so as well, but makes Q to multiply by it. Chan, An improved algorithm for
+        computing the singular value decomposition, ACM TOMS 8 (1982).
+        """
+        xp, (m, n) = solvers.xp, a.shape[-2:]
+        if m < n:
+            found = self.reduced(solvers, xp.matrix_transpose(a))  # A^T = conj(V) s U^T
+            return tuple(x if x.ndim < a.ndim else xp.matrix_transpose(x) for x in found[::-1])
+        r, times_q = solvers.qr(a)
+        found = self.lapack(solvers, r)
+        s = found[0]
+        if self.operation == "svd":
+            u, s, vh = found
+            found = times_q(u), s, vh
+        # gesdd brings what is not in this range into it, so that nothing over- or underflows
+        limits = xp.finfo(a.dtype)
+        least = float(limits.smallest_normal) ** 0.5 / float(limits.eps)
+        within = (s[..., 0] > least) & (s[..., 0] < 1 / least)
+        return solvers.when(~within, lambda: self.lapack(solvers, a), found)
 
     def jacobi(self, solvers: Solvers, a: Array) -> Arrays:
         """By Jacobi's method, of a block (b, m, n)."""

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ..rules.pieces import crowded, diagonal_matrix
-from ..rules.rule import OVERWRITING, Array, Arrays, LinearEquation, Rule, Solvers
+from ..rules.rule import QUICKER, Array, Arrays, LinearEquation, Rule, Solvers
 from .choice import dtype_name, replays
 from .team import Team
 
@@ -204,7 +204,7 @@ class _Words:
     linalg = _Linalg
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(name) if name in OVERWRITING else NotRecorded(name)
+        raise AttributeError(name) if name in QUICKER else NotRecorded(name)
 
     @staticmethod
     def astype(x, dtype):
@@ -619,6 +619,8 @@ class _Solvers:
 
     def diagonal_matrix(self, w: Value, dtype: Any) -> Value:
         return diagonal_matrix(self.xp, w, dtype)
+
+    core = diagonal_matrix
 
 
 @functools.lru_cache(1024)

@@ -29,6 +29,7 @@ from .pieces import (
     crowded,
     diagonal_matrix,
     herm,
+    hermitian_product,
     parted,
     reciprocal_gap,
     same_cluster,
@@ -120,7 +121,7 @@ class Eigh(Rule):
             w = parted(xp, w)
         if outputs == 2:
             return w, v
-        return w, v, solvers.diagonal_matrix(w, v.dtype)
+        return w, v, solvers.core(w, v.dtype)
 
     def diagonals(self, count):
         return {2: 0}
@@ -166,7 +167,7 @@ class Eigh(Rule):
         if self.checks and not (apart and (z is None or phases_fixed(ops, z))):
             gw, z = self._watch.seen(ops, (w,), (gw, z))
         if values:
-            return ((v * xp.astype(gw, v.dtype)[..., None, :]) @ adjoint(xp, v),)
+            return (hermitian_product(xp, v * xp.astype(gw, v.dtype)[..., None, :], v),)
         same = self._clusters(ops, w, apart)
         inner = []
         if z is not None:
@@ -179,4 +180,4 @@ class Eigh(Rule):
             h = with_diagonal(xp, h, gw, same)
         elif gw is not None:
             h = h + diagonal_matrix(xp, gw, v.dtype)
-        return (v @ h @ adjoint(xp, v),)
+        return (hermitian_product(xp, v @ h, v),)

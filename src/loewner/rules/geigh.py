@@ -26,6 +26,7 @@ from .pieces import (
     diagonal_matrix,
     herm,
     hermitian_from_triangle,
+    hermitian_product,
     near,
     parted,
     powers_of_two,
@@ -141,11 +142,11 @@ class GeneralizedEigh(Rule):
         if gw is not None:
             inner.append(diagonal_matrix(xp, gw, v.dtype))
         h = total(*inner)
-        ga = v @ h @ vh if wanted[0] else None
+        ga = hermitian_product(xp, v @ h, v) if wanted[0] else None
         gb = None
         if wanted[1]:
             g = -herm(xp, h @ t)
-            gb = v @ (g if z is None else g - herm(xp, z) / 2) @ vh
+            gb = hermitian_product(xp, v @ (g if z is None else g - herm(xp, z) / 2), v)
         return ga, gb
 
 

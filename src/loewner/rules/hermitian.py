@@ -24,6 +24,7 @@ from .operator_integral import DataGradient, OperatorIntegral, conjugate
 from .pieces import (
     adjoint,
     herm,
+    hermitian_product,
     like,
     real,
     sandwich,
@@ -79,7 +80,7 @@ class HermitianFrame(Rule):
         xp = ops.xp
         v = ops.constant(v)
         gb = xp.zeros_like(b) if gb is None else herm(xp, gb)
-        ga = v @ gb @ adjoint(xp, v)
+        ga = hermitian_product(xp, v @ gb, v)
         watch = self._watch
         return watch.seen(ops, (w,), (ga,)) if watch else (ga,)
 
@@ -99,7 +100,9 @@ class HermitianFunction(Rule):
         f = self.symbol.value(xp, points)
         if xp.isdtype(f.dtype, "complex floating") and f.dtype != v.dtype:
             v = xp.astype(v, f.dtype)
-        return ((v * xp.astype(f, v.dtype)[..., None, :]) @ adjoint(xp, v),)
+        vf = v * xp.astype(f, v.dtype)[..., None, :]
+        real_valued = not xp.isdtype(f.dtype, "complex floating")
+        return (hermitian_product(xp, vf, v) if real_valued else vf @ adjoint(xp, v),)
 
     def jvp(self, ops, inputs, outputs, tangents):
         v, b, *data = inputs

@@ -52,6 +52,13 @@ def conj(xp: Any, x: Array) -> Array:
     return x if x is None or not xp.isdtype(x.dtype, "complex floating") else xp.conj(x)
 
 
+def hermitian_product(xp: Any, x: Array, y: Array) -> Array:
+    """x y^H where that is Hermitian; perhaps one triangle is computed."""
+    if hasattr(xp, "hermitian_product"):
+        return xp.hermitian_product(x, y)
+    return x @ adjoint(xp, y)
+
+
 def column_products(xp: Any, x: Array, y: Array) -> Array:
     """Re diag(x^H y), shape (..., n): the inner products of the columns."""
     if xp.isdtype(x.dtype, "complex floating"):

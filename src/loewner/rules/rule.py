@@ -46,9 +46,9 @@ VOCABULARY = frozenset(
 """Functions of the array namespace that derivatives may call, besides the operators
 ``+ - * / @ == <= < & | ~``, unary minus and basic indexing."""
 
-OVERWRITING = frozenset({"quotient", "with_diagonal"})
-"""Functions that a namespace of arrays that nothing follows may have besides: those of `pieces`
-of that name, in the memory of an argument."""
+QUICKER = frozenset({"hermitian_product", "quotient", "with_diagonal"})
+"""Functions of `pieces` that a namespace may have its own of, the last two in the memory of an
+argument if nothing follows its arrays."""
 
 
 class Solvers(Protocol):
@@ -72,6 +72,13 @@ class Solvers(Protocol):
 
     def diagonal_matrix(self, w: Array, dtype: Any) -> Array:
         """The matrices (..., n, n) with the vectors w (..., n) on their diagonals."""
+        ...
+
+    def core(self, w: Array, dtype: Any) -> Array:
+        """Matrices (..., n, n) of which derivatives read no more than the diagonal, w (..., n).
+
+        The tangents and cotangents of such an output are matrices as others are.
+        """
         ...
 
     def combine(self, c: Array, x: Array, z: Array, y: Array) -> Array:
@@ -100,6 +107,10 @@ class Solvers(Protocol):
     def solve(self, a: Array, b: Array) -> Array: ...
     def solve_triangular(self, a: Array, b: Array, lower: bool) -> Array: ...
 
+    def qr(self, a: Array) -> tuple[Array, Any]:
+        """R of the thin A = Q R, and the function that multiplies by Q."""
+        ...
+
     def schur(self, a: Array) -> tuple[Array, Array]:
         """(T, Q) with a = Q T Q^H, T upper triangular and complex."""
         ...
@@ -108,8 +119,8 @@ class Solvers(Protocol):
         """state = body(state) as long as condition(state), as `jax.lax.while_loop`."""
         ...
 
-    def when(self, condition: Array, then: Any, otherwise: Array) -> Array:
-        """then() if the condition holds anywhere, else `otherwise`, of the same shape."""
+    def when(self, condition: Array, then: Any, otherwise: Any) -> Any:
+        """then() if the condition holds anywhere, else `otherwise`: arrays of the same shapes."""
         ...
 
     def seldom(self, function: Any, *arrays: Array) -> Arrays:

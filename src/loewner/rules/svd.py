@@ -221,9 +221,10 @@ class Svd(Rule):
         frames = (u[..., :, :n], v, u[..., :, n:]) if self.full and m > n else (u, v)
         if outputs is not None and outputs <= 1 + len(frames):
             return (s, *frames)
-        b = solvers.diagonal_matrix(s, v.dtype)
+        b = solvers.core(s, v.dtype)
         # C is made from s, so that it has the batch of the others under any vmap
-        c = () if m == n else (xp.zeros_like(a) + 0 * s[..., None, :],)
+        nothing = xp.astype(0 * s[..., None, :], v.dtype)
+        c = () if m == n else (xp.broadcast_to(nothing, a.shape),)
         return (s, *frames, b, *c)
 
     def diagonals(self, count):
