@@ -17,6 +17,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+from array import array as Job
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,12 +107,13 @@ def shares(b: int, lanes: int, work: float, threads: int, least: float) -> tuple
 def run(kernel: Kernel, b: int, team: Team, *own: Any, work: float | None = None) -> None:
     """The kernel on a job of b matrices; an array stands for its address."""
     count, step = shares(b, kernel.lanes, work or kernel.work, team.size(), team.least)
-    words = (x.ctypes.data if isinstance(x, np.ndarray) else x for x in own)
-    job = np.array([0, b, step, 0, *words], np.int64)
+    words = [x.ctypes.data if isinstance(x, np.ndarray) else x for x in own]
+    job = Job("q", [0, b, step, 0, *words])  # made in half the time of NumPy's arrays
+    address, _ = job.buffer_info()
     if count == 1:
-        kernel.call(job.ctypes.data)
+        kernel.call(address)
     else:
-        team.run(kernel, job.ctypes.data, count)
+        team.run(kernel, address, count)
     if job[DONE] != b:
         raise MemoryError("a compiled kernel had no memory to work in")
 
