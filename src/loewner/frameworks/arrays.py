@@ -132,6 +132,7 @@ class Namespace:
         found = _function(self._library, name, getattr(self._library.base, name, None))
         if found is None:
             raise AttributeError(f"{self._library.name} has no function {name!r}")
+        setattr(self, name, found)  # it is found at once from now on
         return found
 
 
@@ -144,6 +145,7 @@ class _Linalg:
         found = _function(library, f"linalg.{name}", getattr(library.base.linalg, name, None))
         if found is None:
             raise AttributeError(f"{library.name} has no function linalg.{name}")
+        setattr(self, name, found)
         return found
 
 

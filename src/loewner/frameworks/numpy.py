@@ -185,9 +185,15 @@ class NumpySolvers(StandardSolvers):
         return np.linalg.eigvalsh(a, "L" if lower else "U")
 
     def svd(self, a, full):
-        if np.isinf(a).any():  # gesdd of OpenBLAS does not return from them; NaN it reports
+        entries = a.ravel("K")
+        infinite = not math.isfinite(np.vdot(entries, entries).real) and np.isinf(a).any()
+        if infinite:  # gesdd of OpenBLAS does not return from them; NaN it reports
             raise np.linalg.LinAlgError("SVD of a matrix with infinite entries")
-        return super().svd(a, full)
+        u, s, vh = np.linalg.svd(a, full_matrices=full)
+        return u, s, vh
+
+    def svdvals(self, a):
+        return np.linalg.svd(a, compute_uv=False)
 
     def eig(self, a, left):
         if left and has_scipy():
