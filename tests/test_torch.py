@@ -12,6 +12,7 @@ from cases import TRANSFORMED, Case, loss
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 
 import loewner as lw
+from loewner.frameworks.torch import FRAMEWORK
 
 fw = Torch()
 
@@ -252,6 +253,53 @@ def test_nothing_is_recorded_where_no_derivative_is_asked():
         assert lw.svd(a).U.grad_fn is None
     with torch.inference_mode():
         assert not lw.eigh(torch.eye(3)).eigenvalues.requires_grad
+
+
+@pytest.mark.parametrize("name", ["svd", "svdvals", "eigh", "eigvalsh"])
+def test_reverse_mode_keeps_the_factors_and_not_a_matrix_more(name):
+    generator = torch.Generator().manual_seed(0)
+    m, n = (48, 16) if name.startswith("svd") else (16, 16)
+    a = torch.randn(m, n, dtype=torch.float64, generator=generator).requires_grad_()
+    sizes = {}
+
+    def kept(x):
+        storage = x.untyped_storage()
+        sizes[storage.data_ptr()] = storage.nbytes()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(kept, lambda x: x):
+        lw.svd(a, full_matrices=False) if name == "svd" else getattr(lw, name)(a)
+    factors = m * n + n * n if name.startswith("svd") else n * n
+    assert 8 * factors <= sum(sizes.values()) <= 8 * (factors + 4 * n)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_half_of_a_hermitian_product_is_the_whole_of_it(dtype):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(390, 390, dtype=dtype, generator=generator)
+    h = (x + x.mH) / 2
+    product = FRAMEWORK.xp.hermitian_product
+    found = product(x @ h, x)
+    assert torch.equal(found[100:, :90], found[:90, 100:].mH)  # computed once
+    torch.testing.assert_close(found, x @ h @ x.mH)
+    followed = h.clone().requires_grad_()  # in which case every entry is computed
+    (g,) = torch.autograd.grad(product(x @ followed, x)[0, 5].real, followed)
+    torch.testing.assert_close(g, x[0].conj()[:, None] * x[5][None, :])
+
+
+def test_a_tall_matrix_is_decomposed_alike_under_every_transform():
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(2, 390, 130, dtype=torch.float64, generator=generator).requires_grad_()
+
+    def f(a):
+        u, s, vh = lw.svd(a, full_matrices=False)
+        return (s**2).sum() + (u @ vh)[..., 0, 1].sum()
+
+    (g,) = torch.autograd.grad(f(a), a)
+    torch.compiler.reset()
+    whole = torch.compile(f, fullgraph=True, backend="aot_eager")
+    close(torch.autograd.grad(whole(a), a)[0], g)
+    close(torch.vmap(torch.func.grad(f))(a.detach()), g)
 
 
 def test_the_first_call_of_a_process_can_be_compiled_and_pytorch_warns_of_nothing_here():

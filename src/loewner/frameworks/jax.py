@@ -143,6 +143,10 @@ class _ArrayOperations(JaxSolvers):
     def compiles(self):
         return False
 
+    def qr(self, a):
+        q, r = jnp.linalg.qr(a)
+        return r, lambda x: q @ x
+
 
 class _WholeStacks(_ArrayOperations):
     """For stacks that are sharded: blocks would gather them on every device."""

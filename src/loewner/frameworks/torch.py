@@ -263,13 +263,15 @@ class TorchSolvers:
         return torch.linalg.eigvalsh(a, "L" if lower else "U")
 
     def svd(self, a, full):
-        # MKL's product of two matrices that both lie by columns, as LAPACK leaves U and Vh, takes
-        # up to twice the time of others
+        # MKL's product of two large matrices that both lie by columns, as LAPACK leaves U and Vh,
+        # takes up to twice the time of others
         m, n = a.shape[-2:]
-        if m == n:
+        if m == n >= 128:
             v, s, uh = torch.linalg.svd(a.mT, full_matrices=full)  # A^T = conj(V) s U^T
             return uh.mT, s, v.mT
         u, s, vh = torch.linalg.svd(a, full_matrices=full)
+        if min(m, n) < 128:
+            return u, s, vh
         return (u, s, vh.contiguous()) if m > n else (u.contiguous(), s, vh)
 
     def svdvals(self, a):
