@@ -18,7 +18,7 @@ from bench import on_four_devices
 import loewner as lw
 from loewner.frameworks import foreign
 from loewner.frameworks.torch import TEAM, OpenMP
-from loewner.kernels import Threads, choice, choose, compiled
+from loewner.kernels import Decomposition, Threads, choice, choose, compiled
 
 PRECISIONS = ["float32", "float64", "complex64", "complex128"]
 COUNT = 300
@@ -266,10 +266,11 @@ def test_a_compiled_kernel_is_refused_where_there_is_none(monkeypatch):
 @pytest.mark.parametrize("many", [Threads(lambda: 3), TEAM], ids=["threads", "OpenMP"])
 def test_threads_share_out_a_stack_without_a_trace(dtype, many, monkeypatch):
     monkeypatch.setattr(many, "least", 1.0)
+    how = Decomposition("svd")
     for shape in ((1003, 3, 3), (1003, 6, 4), (1003, 4, 6), (30, 16, 16)):
         a = np.random.default_rng(0).standard_normal(shape).astype(dtype)
-        whole = compiled.svd(a, False, True, Threads(lambda: 1))
-        parts = compiled.svd(a, False, True, many)
+        whole = compiled.decomposed(how, a, Threads(lambda: 1))
+        parts = compiled.decomposed(how, a, many)
         for x, y in zip(parts, whole, strict=True):
             assert (x == y).all()
 

@@ -7,7 +7,7 @@ import pytest
 from bench import on_four_devices
 
 import loewner as lw
-from loewner.kernels import Threads, choice
+from loewner.kernels import Decomposition, Threads, choice
 from loewner.kernels.choice import has_numba
 from loewner.rules.reports import DerivativeWarning
 
@@ -179,7 +179,7 @@ def test_the_threads_of_xla_share_out_a_stack_without_a_trace():
     from loewner.kernels import compiled
 
     a = np.random.default_rng(0).standard_normal((20_011, 3, 3))
-    u, s, vh = compiled.svd(a, False, True, Threads(lambda: 1))
+    u, s, vh = compiled.decomposed(Decomposition("svd"), a, Threads(lambda: 1))
     function = jax.jit(lambda a: tuple(lw.svd(a, full_matrices=False)))
     for _ in range(50):
         found = function(a)

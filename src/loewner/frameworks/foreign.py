@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from .._optional import needed
-from ..kernels import Decomposition, Place, Tape
+from ..kernels import Decomposition, Place, Tape, transposed
 
 _VERSION = 0, 3
 
@@ -39,29 +39,24 @@ def known() -> bool:
     return tuple(int(x[1]) if x else -1 for x in found) == _VERSION
 
 
-def decomposed(decomposition: Decomposition, a: jax.Array) -> list[jax.Array]:
+def decomposed(decomposition: Decomposition, a: jax.Array) -> Sequence[jax.Array]:
     """The factors of real matrices (b, m, n)."""
     b, m, n = a.shape
-    operation, lower = decomposition.operation, decomposition.lower
-    if operation in ("svd", "svdvals") and m < n:
-        u_s_vh = decomposed(decomposition, a.mT)
-        return [x if x.ndim == 2 else x.mT for x in u_s_vh[::-1]]
-    k = m if decomposition.full else n
+    operation, full = decomposition.operation, decomposition.full
+    if m < n:
+        return transposed(tuple(decomposed(decomposition, a.mT)))
     shapes = decomposition.shapes(m, n)
 
     def made() -> Any:
         needed("numba", "method='compiled'")
         from ..kernels import compiled
 
-        vectors = operation in ("eigh", "svd")
-        if operation in ("eigh", "eigvalsh"):
-            kernel = compiled.eigh_kernel(n, lower, vectors, a.dtype.name)
-        else:
-            kernel = compiled.svd_kernel(m, n, k, vectors, a.dtype.name)
+        kernel = compiled.kernel_for(decomposition, m, n, a.dtype.name)
         places = range(1 + len(shapes))
         return kernel, [0] * len(places), places[:1], places[1:], kernel.work
 
-    name = f"{operation}_{m}_{n}_{k}_{'lower' if lower else 'upper'}_{a.dtype.name}"
+    triangle = "lower" if decomposition.lower else "upper"
+    name = f"{operation}_{m}_{n}_{full:d}_{triangle}_{a.dtype.name}"
     results = [jax.ShapeDtypeStruct((b, *x), a.dtype) for x in shapes]
     return _call(name, made, results, a)
 

@@ -30,7 +30,7 @@ from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
-from ..kernels import Decomposition, Place, Team, Threads, replayed
+from ..kernels import Decomposition, Place, Team, Threads, replayed, transposed
 from ..kernels.choice import has_numba
 from ..rules.pieces import width
 from ..rules.rule import Array, Arrays, HostRule, Rule
@@ -267,8 +267,7 @@ class TorchSolvers:
         # takes up to twice the time of others
         m, n = a.shape[-2:]
         if m == n >= 128:
-            v, s, uh = torch.linalg.svd(a.mT, full_matrices=full)  # A^T = conj(V) s U^T
-            return uh.mT, s, v.mT
+            return transposed(torch.linalg.svd(a.mT, full_matrices=full))
         u, s, vh = torch.linalg.svd(a, full_matrices=full)
         if min(m, n) < 128:
             return u, s, vh

@@ -6,7 +6,7 @@ the `Tape` of their rule.
 """
 
 from .choice import METHODS, Plan, choose, dtype_name, replayable
-from .decomposition import Decomposition
+from .decomposition import Decomposition, transposed
 from .tape import Place, Tape, evaluated, folded, pulled_back, recorded, replayed
 from .team import Team, Threads
 
@@ -26,4 +26,5 @@ __all__ = [
     "recorded",
     "replayable",
     "replayed",
+    "transposed",
 ]

@@ -16,6 +16,8 @@ import math
 import numba
 import numpy as np
 
+from ..rules.rule import Arrays
+from .decomposition import Decomposition, transposed
 from .native import COUNT, OPTIONS, OWN, Kernel, array, finished, run, taken, words
 from .team import Team
 
@@ -31,28 +33,23 @@ _RANGES = {
 """By bits and the power that is formed: the sizes of entries of which none is lost."""
 
 
-def eigh(a: np.ndarray, lower: bool, vectors: bool, team: Team) -> tuple[np.ndarray, ...]:
-    """w (b, n) ascending[, V (b, n, n)] of the symmetric matrices in a triangle of a (b, n, n)."""
-    b, n, _ = a.shape
-    shapes = [(b, n), (b, n, n)] if vectors else [(b, n)]
-    found = tuple(np.empty(x, a.dtype) for x in shapes)
-    kernel = eigh_kernel(n, lower, vectors, a.dtype.name)
+def kernel_for(decomposition: Decomposition, m: int, n: int, dtype: str) -> Kernel:
+    """The kernel for matrices (m, n) with m >= n, whose arrays are a stack and its factors."""
+    vectors = decomposition.operation in ("eigh", "svd")
+    if decomposition.operation in ("eigh", "eigvalsh"):
+        return eigh_kernel(n, decomposition.lower, vectors, dtype)
+    return svd_kernel(m, n, m if decomposition.full else n, vectors, dtype)
+
+
+def decomposed(decomposition: Decomposition, a: np.ndarray, team: Team) -> Arrays:
+    """The factors of real matrices (b, m, n)."""
+    b, m, n = a.shape
+    if m < n:
+        return transposed(decomposed(decomposition, a.mT, team))
+    found = tuple(np.empty((b, *x), a.dtype) for x in decomposition.shapes(m, n))
+    kernel = kernel_for(decomposition, m, n, a.dtype.name)
     run(kernel, b, team, np.ascontiguousarray(a), *found)
     return found
-
-
-def svd(a: np.ndarray, full: bool, vectors: bool, team: Team) -> tuple[np.ndarray, ...]:
-    """[U (b, m, k),] S (b, k) descending[, Vh (b, k, n)] of a (b, m, n); U, Vh square if `full`."""
-    b, m, n = a.shape
-    wide = m < n
-    if wide:
-        a, m, n = a.swapaxes(1, 2), n, m
-    k = m if full else n
-    shapes = [(b, m, k), (b, n), (b, n, n)] if vectors else [(b, n)]
-    found = tuple(np.empty(x, a.dtype) for x in shapes)
-    kernel = svd_kernel(m, n, k, vectors, a.dtype.name)
-    run(kernel, b, team, np.ascontiguousarray(a), *found)
-    return tuple(x.swapaxes(1, -1) if x.ndim == 3 else x for x in found[::-1]) if wide else found
 
 
 @numba.njit(**OPTIONS)

@@ -113,8 +113,7 @@ class Decomposition:
         """
         xp, (m, n) = solvers.xp, a.shape[-2:]
         if m < n:
-            found = self.reduced(solvers, xp.matrix_transpose(a))  # A^T = conj(V) s U^T
-            return tuple(x if x.ndim < a.ndim else xp.matrix_transpose(x) for x in found[::-1])
+            return transposed(self.reduced(solvers, xp.matrix_transpose(a)))
         r, times_q = solvers.qr(a)
         found = self.lapack(solvers, r)
         s = found[0]
@@ -141,10 +140,15 @@ class Decomposition:
         needed("numba", "method='compiled'")
         from . import compiled  # half a second, for Numba
 
-        vectors = self.operation in ("eigh", "svd")
-        if self.operation in ("eigh", "eigvalsh"):
-            return compiled.eigh(a, self.lower, vectors, team)
-        return compiled.svd(a, self.full, vectors, team)
+        return compiled.decomposed(self, a, team)
+
+
+def transposed(factors: Arrays) -> Arrays:
+    """The factors of "svd" or "svdvals" of A^T from those of A: A^T = conj(V) s U^T."""
+    if len(factors) == 1:
+        return factors
+    u, s, vh = factors
+    return vh.mT, s, u.mT
 
 
 def _plan(operation: str, shape: tuple[int, int], dtype: str, batch: int, *where: Any) -> Plan:
