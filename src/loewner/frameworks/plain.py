@@ -105,8 +105,7 @@ class Unfollowed:
         rhs: Arrays,
         adjoint: bool = False,
     ) -> Arrays:
-        solve = equation.solve_adjoint if adjoint else equation.solve
-        return solve(self.xp, masks, coefficients, rhs)
+        return equation.solution(self.xp, masks, coefficients, rhs, adjoint)
 
 
 class _Plain(Unfollowed, Words):

@@ -369,8 +369,7 @@ class Torch(Framework):
     def solve(self, equation, masks, coefficients, rhs, adjoint=False):
         if _differentiates((*coefficients, *rhs)):
             return super().solve(equation, masks, coefficients, rhs, adjoint)
-        solve = equation.solve_adjoint if adjoint else equation.solve
-        return solve(self.xp, masks, coefficients, rhs)
+        return equation.solution(self.xp, masks, coefficients, rhs, adjoint)
 
     def plain(self, *arrays):
         if torch.compiler.is_compiling() or _transforms():

@@ -358,8 +358,7 @@ class Recorder:
         rhs: Arrays,
         adjoint: bool = False,
     ) -> Arrays:
-        solve = equation.solve_adjoint if adjoint else equation.solve
-        return solve(self.xp, masks, coefficients, rhs)
+        return equation.solution(self.xp, masks, coefficients, rhs, adjoint)
 
     # what its words become
 

@@ -289,6 +289,10 @@ class LinearEquation(ABC):
     def solve_adjoint(self, xp: Any, masks: Arrays, c: Arrays, rhs: Arrays) -> Arrays:
         """y with M(c)^H y = r off the masks and y = 0 on them."""
 
+    def solution(self, xp: Any, masks: Arrays, c: Arrays, rhs: Arrays, adjoint: bool) -> Arrays:
+        """That of the equation, or of the adjoint one."""
+        return (self.solve_adjoint if adjoint else self.solve)(xp, masks, c, rhs)
+
 
 @dataclasses.dataclass(frozen=True)
 class Solve(Rule):
@@ -311,8 +315,7 @@ class Solve(Rule):
         return flat[:i], flat[i:j], flat[j:]
 
     def evaluate(self, solvers, inputs, outputs=None):
-        eq = self.equation
-        return (eq.solve_adjoint if self.adjoint else eq.solve)(solvers.xp, *self._split(inputs))
+        return self.equation.solution(solvers.xp, *self._split(inputs), self.adjoint)
 
     def jvp(self, ops, inputs, outputs, tangents):
         eq = self.equation
