@@ -168,6 +168,9 @@ NumPy's LAPACK, OpenBLAS, makes its callers wait for each other, and XLA calls i
 after the other.
 """
 
+LEAST_TURNED = 48
+"""The least order of a square matrix that is transposed for LAPACK; else that takes as long."""
+
 _REDUCED = {
     ("JAX", "svd"): 64,
     ("JAX", "svdvals"): 64,

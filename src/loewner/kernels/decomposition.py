@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from .._optional import needed
-from .choice import Plan, choose, dtype_name, reducible
+from .choice import LEAST_TURNED, Plan, choose, dtype_name, reducible
 
 if TYPE_CHECKING:
     from ..rules.rule import Array, Arrays, Solvers
@@ -95,12 +95,12 @@ class Decomposition:
         """By the framework's own solver."""
         if self.operation == "svd":
             return solvers.svd(a, self.full)
+        xp, lower = solvers.xp, self.lower
+        large = a.shape[-1] == a.shape[-2] >= LEAST_TURNED
         if self.operation == "svdvals":
-            square = a.shape[-1] == a.shape[-2]
-            return (solvers.svdvals(solvers.xp.matrix_transpose(a) if square else a),)
-        lower = self.lower
-        if lower and not solvers.xp.isdtype(a.dtype, "complex floating"):
-            a, lower = solvers.xp.matrix_transpose(a), False
+            return (solvers.svdvals(xp.matrix_transpose(a) if large else a),)
+        if large and lower and not xp.isdtype(a.dtype, "complex floating"):
+            a, lower = xp.matrix_transpose(a), False
         if self.operation == "eigh":
             return solvers.eigh(a, lower)
         return (solvers.eigvalsh(a, lower),)
