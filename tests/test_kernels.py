@@ -324,6 +324,16 @@ def test_a_program_that_jax_exports_has_no_foreign_functions():
     np.testing.assert_allclose(exported.call(a), function(a), atol=1e-14)
 
 
+@pytest.mark.parametrize("name", ["eigvalsh", "svdvals"])
+def test_a_program_is_exported_for_matrices_of_any_order(name):
+    order = jax.export.symbolic_shape("n, n")
+    function = jax.jit(getattr(lw, name))
+    exported = jax.export.export(function)(jax.ShapeDtypeStruct(order, jnp.float64))
+    for n in (3, 60):
+        a = stack("random", "float64", n, n, hermitian=True, count=1)[0]
+        np.testing.assert_allclose(exported.call(a), function(a), atol=1e-12)
+
+
 def test_another_version_of_the_interface_of_xla_is_left_alone(monkeypatch):
     a = jnp.asarray(stack("random", "float64", 3, 3, hermitian=True))
     monkeypatch.setattr(foreign, "known", lambda: False)

@@ -255,6 +255,46 @@ def test_nothing_is_recorded_where_no_derivative_is_asked():
         assert not lw.eigh(torch.eye(3)).eigenvalues.requires_grad
 
 
+@pytest.mark.parametrize(
+    "shape", [(130, 130), (390, 130), (2, 130, 130), (200, 20, 20), (100, 5, 3)]
+)
+@pytest.mark.parametrize("name", ["svd", "eigh"])
+def test_dual_tensors_meet_factors_that_are_views(name, shape):
+    generator = torch.Generator().manual_seed(0)
+    a, e = torch.randn(2, *shape, dtype=torch.float64, generator=generator)
+    if name == "eigh":
+        if shape[-1] != shape[-2]:
+            pytest.skip("eigh is for square matrices")
+        a, e = a + a.mT, e + e.mT
+
+    def values(a):
+        return lw.svd(a, full_matrices=False).S if name == "svd" else lw.eigh(a).eigenvalues
+
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(a, e)
+        found = forward_ad.unpack_dual(values(dual)).tangent
+    close(found, torch.func.jvp(values, (a,), (e,))[1])
+
+
+def test_a_backward_pass_may_run_under_autocast():
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(400, 400, generator=generator) / 30
+    a = (a + a.mT).requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (lw.eigh(a).eigenvectors[0] ** 2).cos().sum().backward()
+    assert a.grad is not None
+    assert a.grad.dtype == torch.float32
+
+
+def test_an_infinite_entry_of_a_tall_matrix_stays_in_its_matrix():
+    a = torch.randn(3, 390, 130, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    values = lw.svdvals(a)
+    a[1, 5, 5] = torch.inf
+    found = lw.svdvals(a)
+    assert found[1].isnan().all()
+    close(found[[0, 2]], values[[0, 2]])
+
+
 @pytest.mark.parametrize("name", ["svd", "svdvals", "eigh", "eigvalsh"])
 def test_reverse_mode_keeps_the_factors_and_not_a_matrix_more(name):
     generator = torch.Generator().manual_seed(0)

@@ -92,7 +92,8 @@ class _Namespace:
     @staticmethod
     def hermitian_product(x, y):
         large = x.ndim == 2 and x.is_cpu and x.shape[0] >= _LEAST_IN_PARTS[x.is_complex()]
-        if not large or not FRAMEWORK.plain(x, y):
+        # under autocast x may be a product of less precision
+        if not large or x.dtype != y.dtype or not FRAMEWORK.plain(x, y):
             return x @ y.mH
         n = x.shape[0]
         edges = [n * i // _PARTS for i in range(_PARTS + 1)]
@@ -583,7 +584,7 @@ class Both(Reverse):
 
     @staticmethod
     def forward(rule: Rule, *inputs: torch.Tensor) -> Arrays:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return tuple(map(_dense, FRAMEWORK.evaluate(rule, inputs)))
+        return tuple(map(_own, FRAMEWORK.evaluate(rule, inputs)))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -626,13 +627,16 @@ _apply_reverse, _apply_both = _apply(Reverse), _apply(Both)
 
 
 def _dense(x: torch.Tensor) -> torch.Tensor:
-    """x in memory of its own, without gaps or pending conjugation.
-
-    Forward mode wants the views of an output and those of its tangent to be alike.
-    """
+    """x without gaps, pending conjugation, or more memory than it has numbers."""
     x = x.resolve_conj()
     part_of_another = x._base is not None and x._base.numel() != x.numel()
     return x.clone(memory_format=torch.contiguous_format) if part_of_another else x
+
+
+def _own(x: torch.Tensor) -> torch.Tensor:
+    """x as no view: forward mode wants those of an output and those of its tangent to be alike."""
+    x = x.resolve_conj()
+    return x if x._base is None else x.clone(memory_format=torch.contiguous_format)
 
 
 def _below(push: Any, *arguments: Arrays) -> Arrays:

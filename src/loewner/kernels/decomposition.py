@@ -96,10 +96,12 @@ class Decomposition:
         if self.operation == "svd":
             return solvers.svd(a, self.full)
         xp, lower = solvers.xp, self.lower
-        large = a.shape[-1] == a.shape[-2] >= LEAST_TURNED
+        m, n = a.shape[-2:]
+        small = isinstance(n, int) and n < LEAST_TURNED  # it may be a symbol
+        turns = m == n and not small
         if self.operation == "svdvals":
-            return (solvers.svdvals(xp.matrix_transpose(a) if large else a),)
-        if large and lower and not xp.isdtype(a.dtype, "complex floating"):
+            return (solvers.svdvals(xp.matrix_transpose(a) if turns else a),)
+        if turns and lower and not xp.isdtype(a.dtype, "complex floating"):
             a, lower = xp.matrix_transpose(a), False
         if self.operation == "eigh":
             return solvers.eigh(a, lower)
@@ -115,7 +117,10 @@ class Decomposition:
         if m < n:
             return transposed(self.reduced(solvers, xp.matrix_transpose(a)))
         r, times_q = solvers.qr(a)
-        found = self.lapack(solvers, r)
+        try:
+            found = self.lapack(solvers, r)
+        except (RuntimeError, ValueError):
+            return self.lapack(solvers, a)  # what is wrong concerns some of the matrices, or all
         s = found[0]
         if self.operation == "svd":
             u, s, vh = found
