@@ -32,7 +32,7 @@ class Vocabulary:
 
     def __getattr__(self, name):
         if name in QUICKER:
-            raise AttributeError(name)  # nothing is overwritten here
+            raise AttributeError(name)  # words alone
         if self._prefix + name == "linalg":
             return Vocabulary(strict.linalg, "linalg.")
         assert self._prefix + name in VOCABULARY, f"{self._prefix}{name} is not in the vocabulary"

@@ -39,12 +39,11 @@ def known() -> bool:
     return tuple(int(x[1]) if x else -1 for x in found) == _VERSION
 
 
-def decomposed(decomposition: Decomposition, a: jax.Array) -> Sequence[jax.Array]:
+def decomposed(decomposition: Decomposition, a: jax.Array) -> tuple[jax.Array, ...]:
     """The factors of real matrices (b, m, n)."""
     b, m, n = a.shape
-    operation, full = decomposition.operation, decomposition.full
     if m < n:
-        return transposed(tuple(decomposed(decomposition, a.mT)))
+        return transposed(decomposed(decomposition, a.mT))
     shapes = decomposition.shapes(m, n)
 
     def made() -> Any:
@@ -56,9 +55,9 @@ def decomposed(decomposition: Decomposition, a: jax.Array) -> Sequence[jax.Array
         return kernel, [0] * len(places), places[:1], places[1:], kernel.work
 
     triangle = "lower" if decomposition.lower else "upper"
-    name = f"{operation}_{m}_{n}_{full:d}_{triangle}_{a.dtype.name}"
+    what = f"{decomposition.operation}_{m}_{n}_{decomposition.full:d}"
     results = [jax.ShapeDtypeStruct((b, *x), a.dtype) for x in shapes]
-    return _call(name, made, results, a)
+    return tuple(_call(f"{what}_{triangle}_{a.dtype.name}", made, results, a))
 
 
 def replayed(tape: Tape, arrays: Sequence[jax.Array]) -> tuple[list[jax.Array | None], jax.Array]:

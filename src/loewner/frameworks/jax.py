@@ -40,7 +40,7 @@ class JaxSolvers:
         return foreign.known()
 
     def compiled(self, decomposition, a):
-        return tuple(foreign.decomposed(decomposition, a))
+        return foreign.decomposed(decomposition, a)
 
     def decompose(self, decomposition, a):
         return tuple(_decompose_p.bind(a, decomposition=decomposition))

@@ -110,6 +110,10 @@ _PARTS = 4
 _LEAST_IN_PARTS = {False: 384, True: 256}
 """The least order from which that is faster, of real and of complex matrices."""
 
+_LEAST_BY_ROWS = 128
+"""The least order from which one of U and Vh is laid out by rows: MKL's product of two matrices
+that both lie by columns, as LAPACK leaves these, takes up to twice the time of others."""
+
 
 class _Values(_Namespace):
     """The same for tensors that nothing follows: temporary ones are overwritten."""
@@ -264,13 +268,12 @@ class TorchSolvers:
         return torch.linalg.eigvalsh(a, "L" if lower else "U")
 
     def svd(self, a, full):
-        # MKL's product of two large matrices that both lie by columns, as LAPACK leaves U and Vh,
-        # takes up to twice the time of others
         m, n = a.shape[-2:]
-        if m == n >= 128:
+        by_rows = min(m, n) >= _LEAST_BY_ROWS
+        if by_rows and m == n:
             return transposed(torch.linalg.svd(a.mT, full_matrices=full))
         u, s, vh = torch.linalg.svd(a, full_matrices=full)
-        if min(m, n) < 128:
+        if not by_rows:
             return u, s, vh
         return (u, s, vh.contiguous()) if m > n else (u.contiguous(), s, vh)
 
@@ -552,8 +555,7 @@ class Reverse(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rule: Rule, *inputs: torch.Tensor) -> Arrays:
-        found = FRAMEWORK.evaluate(rule, inputs)
-        outputs = tuple([_dense(x) if all(x.stride()) else x for x in found])
+        outputs = tuple(map(_dense, FRAMEWORK.evaluate(rule, inputs)))
         _keep(ctx, rule, inputs, outputs)
         return outputs
 
@@ -629,7 +631,7 @@ _apply_reverse, _apply_both = _apply(Reverse), _apply(Both)
 def _dense(x: torch.Tensor) -> torch.Tensor:
     """x without gaps, pending conjugation, or more memory than it has numbers."""
     x = x.resolve_conj()
-    part_of_another = x._base is not None and x._base.numel() != x.numel()
+    part_of_another = x._base is not None and x._base.numel() > x.numel()
     return x.clone(memory_format=torch.contiguous_format) if part_of_another else x
 
 

@@ -46,6 +46,7 @@ def choose(
     compiles: bool,
     method: str = "auto",
     numba: bool | None = None,
+    full: bool = False,
 ) -> Plan:
     """The kernel for a stack of matrices.
 
@@ -68,6 +69,8 @@ def choose(
         What the caller asks for; "lapack" stands for the framework's own kernel.
     numba : bool, optional
         What `has_numba` says, for compilers, which cannot look into it.
+    full : bool
+        Whether the U and Vh of svd are square.
 
     Raises
     ------
@@ -94,7 +97,7 @@ def choose(
         least = _LEAST.get((framework, operation), {}).get(n)
         wins = known and least is not None and batch >= least
         method = "jacobi" if wins else "lapack"
-        reduced = platform == "cpu" and reducible(operation, shape, framework)
+        reduced = platform == "cpu" and reducible(operation, shape, framework) and not full
     if method == "lapack":
         worth = batch > 1 and batch * m * n >= _LEAST_SHARED
         shared = worth and platform == "cpu" and n >= _SHARED.get(framework, math.inf)

@@ -35,8 +35,8 @@ _RANGES = {
 
 def kernel_for(decomposition: Decomposition, m: int, n: int, dtype: str) -> Kernel:
     """The kernel for matrices (m, n) with m >= n, whose arrays are a stack and its factors."""
-    vectors = decomposition.operation in ("eigh", "svd")
-    if decomposition.operation in ("eigh", "eigvalsh"):
+    vectors = decomposition.vectors
+    if decomposition.hermitian:
         return eigh_kernel(n, decomposition.lower, vectors, dtype)
     return svd_kernel(m, n, m if decomposition.full else n, vectors, dtype)
 

@@ -35,6 +35,16 @@ class Decomposition:
     """Whether the factors of a matrix that is not finite are to be NaN; LAPACK may return finite
     numbers."""
 
+    @property
+    def hermitian(self) -> bool:
+        """Whether it is one of the Hermitian matrix in a triangle."""
+        return self.operation in ("eigh", "eigvalsh")
+
+    @property
+    def vectors(self) -> bool:
+        """Whether there is more than values."""
+        return self.operation in ("eigh", "svd")
+
     def shapes(self, m: int, n: int) -> list[tuple[int, ...]]:
         """Of its factors, for one matrix (m, n)."""
         k = min(m, n)
@@ -55,7 +65,8 @@ class Decomposition:
         find = _remembered if numba is None else _plan
         where, dtype = solvers.platform(a), str(a.dtype)
         framework = solvers.name, solvers.compiles
-        return find(self.operation, (m, n), dtype, count, where, *framework, self.method, numba)
+        how = self.method, numba, self.full
+        return find(self.operation, (m, n), dtype, count, where, *framework, *how)
 
     def evaluate(self, solvers: Solvers, a: Array) -> Arrays:
         """The factors; a kernel of our own is handed one block of the stack at a time."""
@@ -63,7 +74,7 @@ class Decomposition:
         if one and not reducible(self.operation, a.shape, solvers.name):
             return self.mark(solvers, a, self.lapack(solvers, a))  # in no need of a plan
         plan = self.plan(solvers, a)
-        lapack = self.reduced if plan.reduced and not self.full else self.lapack
+        lapack = self.reduced if plan.reduced else self.lapack
         if plan.method == "lapack" and not plan.shared:
             return self.mark(solvers, a, lapack(solvers, a))
         batch = tuple(a.shape[:-2])
@@ -86,7 +97,7 @@ class Decomposition:
         from ..rules.pieces import poison
 
         xp = solvers.xp
-        if self.operation.startswith("eig"):
+        if self.hermitian:
             a = xp.tril(a) if self.lower else xp.triu(a)  # the other triangle is not read
         lost = poison(xp, a)
         return tuple(x + (lost if x.ndim == lost.ndim else lost[..., None]) for x in found)
@@ -135,10 +146,9 @@ class Decomposition:
         """By Jacobi's method, of a block (b, m, n)."""
         from . import jacobi
 
-        vectors = self.operation in ("eigh", "svd")
-        if self.operation in ("eigh", "eigvalsh"):
-            return jacobi.eigh(solvers, a, self.lower, vectors)
-        return jacobi.svd(solvers, a, self.full, vectors)
+        if self.hermitian:
+            return jacobi.eigh(solvers, a, self.lower, self.vectors)
+        return jacobi.svd(solvers, a, self.full, self.vectors)
 
     def compiled(self, a: Array, team: Team) -> Arrays:
         """By Jacobi's method, compiled, of real matrices (b, m, n), NumPy arrays."""
