@@ -350,8 +350,8 @@ KERNELS = SOURCE.parent / "kernels"
 )
 def test_rules_and_kernels_import_no_framework(path):
     allowed = {*sys.stdlib_module_names, "collections.abc"}
-    if path.stem in ("native", "compiled", "replay", "xla"):  # which work on memory
-        allowed |= {"llvmlite", "numba", "numba.extending", "numpy"}
+    if path.stem in ("native", "compiled", "product", "replay", "xla"):  # which work on memory
+        allowed |= {"llvmlite", "llvmlite.binding", "numba", "numba.extending", "numpy"}
     if path.stem == "team":
         allowed |= {"concurrent.futures"}
     if path.stem == "tape":  # which orders numbers of rows

@@ -6,6 +6,8 @@ A row is one operation on random matrices of one shape, and a competitor: the fu
 `jnp.linalg`, `torch.linalg`, `numpy.linalg`, `scipy.linalg`, or what people put together from
 them. After a warm-up of both, loewner and the competitor are measured by turns, A B A B, so
 that whatever else the machine does hits both. A short call is repeated within its turn. The
+warm-up of a derivative of one matrix lasts a second: loewner goes over to compiled kernels when
+it has been asked for often (`loewner.kernels.tape.PATIENCE`). The
 ratio is the median over the rounds of (competitor / loewner): above 1, loewner is faster.
 
 value
@@ -449,13 +451,15 @@ def program(row: Row, provider: str) -> tuple[Callable[..., Any], list[Array]]:
     return value if row.derivative == "value" else getattr(framework, row.derivative)(loss), args
 
 
-def seconds(call: Callable[[], Any]) -> Sampler:
+def seconds(call: Callable[[], Any], warm: float = 0.0) -> Sampler:
     """The time of a call, repeated so often that it can be measured.
 
     Parameters
     ----------
     call : callable
         Called without arguments; twice at least before this returns.
+    warm : float
+        For how many seconds it is called before.
 
     Returns
     -------
@@ -470,6 +474,9 @@ def seconds(call: Callable[[], Any]) -> Sampler:
         return (time.perf_counter() - start) / count
 
     call()
+    end = time.perf_counter() + warm
+    while time.perf_counter() < end:
+        call()
     count = 1
     while (taken := sample()) * count < LEAST:
         count = max(2 * count, math.ceil(1.2 * LEAST / max(taken, 1e-9)))
@@ -627,8 +634,9 @@ def measure(row: Row, rounds: int = ROUNDS) -> Result:
             ours, theirs = (_compiling(row, p) for p in providers)
             alternate(ours, theirs, 1)
         else:
+            warm = 1.0 if row.derivative != "value" and len(row.shape) == 2 else 0.0
             programs = (program(row, p) for p in providers)
-            ours, theirs = (seconds(framework.call(f, *args)) for f, args in programs)
+            ours, theirs = (seconds(framework.call(f, *args), warm) for f, args in programs)
         return Result(row, alternate(ours, theirs, rounds))
 
 

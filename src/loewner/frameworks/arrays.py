@@ -22,6 +22,8 @@ from ..rules.rule import Array, Arrays, Rule
 from .base import Framework
 from .numpy import NumpySolvers, StandardSolvers
 from .operations import COMPARISONS, CONSTANT, NUMPY_NAMES, OPERATIONS, Operation, fit
+from .plain import numbers
+from .plain import numbers
 
 
 class ArrayLibrary(Framework):
@@ -43,7 +45,7 @@ class ArrayLibrary(Framework):
         return plain_value(x)
 
     def plain(self, *arrays):
-        return all(isinstance(x, np.ndarray) for x in arrays)
+        return numbers(*arrays)
 
     def peek(self, x):
         return x if isinstance(x, np.ndarray) else None

@@ -8,14 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import Place, Tape, evaluated, pulled_back, replayed
+from ..kernels import Kinds, Tape, Team, evaluated, followed, pulled_back
 from ..rules.rule import Array, Arrays, LinearEquation, Ops, Rule, Solve, Solvers
 from .numpy import TEAM
 from .plain import PLAIN, Words, numbers
-
-
-def _place(x: np.ndarray | None) -> Place | None:
-    return x if x is None else Place(x.ctypes.data, tuple(s // x.itemsize for s in x.strides))
 
 
 class Framework(Words):
@@ -67,15 +63,34 @@ class Framework(Words):
         """What a derivative of a rule is stated in: of NumPy's arrays, quicker words."""
         return PLAIN if numbers(*arrays) else self
 
-    def replayed(self, tape: Tape, arrays: Sequence[Array]) -> tuple[Arrays, bool]:
-        """What a tape makes of `plain` stacks (b, ...), and whether a matrix is in doubt."""
-        b, dtype = arrays[0].shape[0], arrays[0].dtype
-        found = tuple(x if x is None else np.empty((b, *x), dtype) for x in tape.results)
+    team: Team = TEAM
+    """The threads that compiled kernels are shared out to."""
+
+    def replayed(self, tape: Tape, arrays: Sequence[Array]) -> Arrays | None:
+        """What a tape makes of `plain` stacks (b, ...); None if a matrix is in doubt."""
+        kinds = self.kinds(arrays)
+        return kinds and followed(tape, kinds)(self, arrays)
+
+    def kinds(self, arrays: Sequence[Array]) -> Kinds | None:
+        """Of `plain` arrays, or None, what a compiled kernel has to know; None if it cannot
+        read them."""
+        if not numbers(*arrays) or not self.plain(*arrays):
+            return None
         # fields of records may lie in steps that are no whole numbers of them
-        read = [
-            np.ascontiguousarray(x) if any(s % x.itemsize for s in x.strides) else x for x in arrays
-        ]
-        return found, replayed(tape, b, [*map(_place, read), *map(_place, found)], TEAM)
+        if any(x is not None and any(s % x.itemsize for s in x.strides) for x in arrays):
+            return None
+        return tuple(
+            None if x is None else (x.shape, tuple(s // x.itemsize for s in x.strides), x.dtype)
+            for x in arrays
+        )
+
+    def address(self, x: Array) -> int:
+        """That of its first number."""
+        return x.ctypes.data
+
+    def empty(self, shape: tuple[int, ...], like: Array) -> Array:
+        """An array of a shape, whose numbers are still to be written."""
+        return np.empty(shape, like.dtype)
 
     def plain(self, *arrays: Array) -> bool:
         """Whether arrays are known to be numbers, of which nothing follows what becomes of them."""

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from .._optional import needed
-from ..kernels import Decomposition, Place, Tape, transposed
+from ..kernels import Decomposition, Tape, transposed
 
 _VERSION = 0, 3
 
@@ -68,12 +68,12 @@ def replayed(tape: Tape, arrays: Sequence[jax.Array]) -> tuple[list[jax.Array | 
     from ..kernels import replay
 
     b, dtype = arrays[0].shape[0], arrays[0].dtype
-    kernel, own, read = replay.machine_for(tape, b >= replay.MANY)
+    kernel, own, read = replay.machine_for(tape, replay.lanes_for(tape, b))
     doubt = len(own)
 
     def made() -> Any:
         shapes = [*(x.shape[1:] for x in arrays), *tape.results]
-        steps = [replay.words_of(_place(x)) for x in shapes]
+        steps = [(0, 0, 0, 0) if x is None else replay.words_of(0, _steps(x)) for x in shapes]
         places = range(doubt + 1, doubt + 1 + 4 * len(steps), 4)
         given, found = places[: len(arrays)], places[len(arrays) :]
         stored = [i for i, x in zip(found, tape.results, strict=True) if x is not None]
@@ -87,11 +87,9 @@ def replayed(tape: Tape, arrays: Sequence[jax.Array]) -> tuple[list[jax.Array | 
     return [None if x is None else found.pop(0) for x in tape.results], doubts
 
 
-def _place(shape: tuple[int, ...] | None) -> Place | None:
-    """How a stack of arrays of a shape lies, at an address that XLA will say."""
-    if shape is None:
-        return None
-    return Place(0, tuple(math.prod(shape[i:]) for i in range(len(shape) + 1)))
+def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Between the numbers of a stack of arrays of a shape."""
+    return tuple(math.prod(shape[i:]) for i in range(len(shape) + 1))
 
 
 def _call(

@@ -434,9 +434,9 @@ class _Program:
     def plain(self, *arrays: Array) -> bool:
         return True
 
-    def replayed(self, tape: Tape, arrays: Sequence[Array]) -> tuple[Arrays, bool]:
+    def replayed(self, tape: Tape, arrays: Sequence[Array]) -> Arrays:
         found, _ = foreign.replayed(tape, arrays)  # no evaluation is in doubt
-        return tuple(found), False
+        return tuple(found)
 
 
 _evaluation_p = Primitive("loewner_evaluation")

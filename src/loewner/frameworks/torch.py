@@ -30,7 +30,7 @@ from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
-from ..kernels import Decomposition, Place, Team, Threads, replayed, transposed
+from ..kernels import Decomposition, Team, Threads, transposed
 from ..kernels.choice import has_numba
 from ..rules.pieces import width
 from ..rules.rule import Array, Arrays, HostRule, Rule
@@ -356,6 +356,7 @@ class Torch(Framework):
     name = "PyTorch"
     solvers = TorchSolvers()
     xp = TorchSolvers.xp
+    team = TEAM
     precisions = torch.float64, torch.float32, torch.complex128, torch.complex64
 
     def call(self, rule: Rule, *inputs: Array, outputs: int | None = None) -> Arrays:
@@ -391,12 +392,25 @@ class Torch(Framework):
         """Whether the values of x cannot be read."""
         return torch.compiler.is_compiling() or _transforms() or _opaque(x)
 
-    def replayed(self, tape, arrays):
-        b, dtype = arrays[0].shape[0], arrays[0].dtype
-        lent = [x.resolve_neg() for x in arrays]
-        options: Any = {"dtype": dtype, "device": "cpu"}
-        found = tuple(x if x is None else torch.empty((b, *x), **options) for x in tape.results)
-        return found, replayed(tape, b, [*map(_place, lent), *map(_place, found)], TEAM)
+    def kinds(self, arrays):
+        if torch.compiler.is_compiling() or _transforms():
+            return None
+        followed = torch.is_grad_enabled()
+        found = []
+        for x in arrays:  # as in `plain`, in one pass
+            if x is None:
+                found.append(None)
+            elif _opaque(x) or not x.is_cpu or x.is_neg() or (followed and x.requires_grad):
+                return None
+            else:
+                found.append((x.shape, x.stride(), x.dtype))
+        return tuple(found)
+
+    def address(self, x):
+        return x.data_ptr()
+
+    def empty(self, shape, like):
+        return like.new_empty(shape)
 
     def constant(self, x):
         if not torch.compiler.is_compiling() and is_legacy_batchedtensor(x):
@@ -497,10 +511,6 @@ def _width(dtype: torch.dtype, size: int) -> float:
 def _diagonal(n: int, device: torch.device) -> torch.Tensor:
     with torch.inference_mode(False):  # it is kept for calls that are differentiated
         return torch.eye(n, dtype=torch.bool, device=device)
-
-
-def _place(x: torch.Tensor | None) -> Place | None:
-    return x if x is None else Place(x.data_ptr(), x.stride())
 
 
 def _opaque(x: torch.Tensor) -> bool:

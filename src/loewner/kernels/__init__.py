@@ -1,19 +1,19 @@
 """How a decomposition is computed, without derivatives: by LAPACK or by kernels of our own.
 
 A rule asks its solvers for a `Decomposition`, `choose` says which kernel computes it, and the
-framework hands the kernel a stack in blocks. Derivatives of stacks of small matrices follow
-the `Tape` of their rule.
+framework hands the kernel a stack in blocks. Derivatives of stacks of small matrices, and in
+PyTorch of matrices up to a middling order, follow the `Tape` of their rule.
 """
 
 from .choice import METHODS, Plan, choose, dtype_name, replayable
 from .decomposition import Decomposition, transposed
-from .tape import Place, Tape, evaluated, folded, pulled_back, recorded, replayed
+from .tape import Kinds, Tape, evaluated, folded, followed, pulled_back, recorded
 from .team import Team, Threads
 
 __all__ = [
     "METHODS",
     "Decomposition",
-    "Place",
+    "Kinds",
     "Plan",
     "Tape",
     "Team",
@@ -22,9 +22,9 @@ __all__ = [
     "dtype_name",
     "evaluated",
     "folded",
+    "followed",
     "pulled_back",
     "recorded",
     "replayable",
-    "replayed",
     "transposed",
 ]

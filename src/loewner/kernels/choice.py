@@ -86,7 +86,7 @@ def choose(
             f"JAX on one device, not for {dtype} in {framework} on {platform!r}"
         )
     if method == "auto" and compiles and n <= 16 and m <= 4 * n:
-        worth = n > 1 and batch >= _LEAST_COMPILED
+        worth = n > 1 and batch >= LEAST_COMPILED
         worth = worth and (has_numba() if numba is None else numba)
         method = "compiled" if worth else "auto"
     if method == "compiled":
@@ -116,17 +116,24 @@ def reducible(operation: str, shape: tuple[int, int], framework: str) -> bool:
 
 
 def replays(
-    shape: tuple[int, int], dtypes: set[str], batch: int, platform: str, compiles: bool
+    shape: tuple[int, int],
+    dtypes: set[str],
+    batch: int,
+    platform: str,
+    framework: str,
+    compiles: bool,
 ) -> bool:
     """Whether the derivatives of a stack are taken from a tape; the parameters are as above."""
-    many = batch >= _LEAST_COMPILED and platform == "cpu"
-    return replayable(shape, dtypes) and many and compiles and has_numba()
+    if platform != "cpu" or not compiles:
+        return False
+    most = max(16 if batch >= LEAST_COMPILED else 0, _REPLAYED.get(framework, 0))
+    return replayable(shape, dtypes, most) and has_numba()
 
 
-def replayable(shape: tuple[int, int], dtypes: set[str]) -> bool:
-    """Whether they are for some batch, somewhere."""
+def replayable(shape: tuple[int, int], dtypes: set[str], most: int = 16) -> bool:
+    """Whether they are for some batch, somewhere, up to this order."""
     m, n = max(shape), min(shape)
-    return dtypes in ({"float32"}, {"float64"}) and 1 < n <= 16 and m <= 4 * n
+    return dtypes in ({"float32"}, {"float64"}) and 1 < n <= most and m <= 4 * n
 
 
 def dtype_name(dtype: Any) -> str:
@@ -143,7 +150,7 @@ def has_numba() -> bool:
         return False
 
 
-_LEAST_COMPILED = 64
+LEAST_COMPILED = 64
 """The least batch at which the compiled kernel wins: one block of it. Its first use takes a
 second, and later processes find it on disk."""
 
@@ -162,6 +169,13 @@ _LEAST = {
     ("NumPy", "svdvals"): {2: 256, 3: 1024, 4: 4096},
 }
 """By framework, operation and n, the least batch at which Jacobi's method wins."""
+
+_REPLAYED = {"PyTorch": 512}
+"""By framework, the largest n at which the derivatives of one matrix, or of few, are taken from a
+tape: 1.05 to 1.25 times as fast, value included. Up to there a tape works in memory that glibc's
+allocator keeps for the next one (`native._keep_freed_memory`); pages that are new each time cost
+more than is won. XLA makes one program of the words itself.
+"""
 
 _SHARED = {"PyTorch": 3}
 """By framework, the least n from which LAPACK gains from cores that share out a stack: two of them

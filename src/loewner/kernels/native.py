@@ -80,8 +80,8 @@ def kept(compiler: Any, signature: Any, function: Callable[..., Any], name: str)
 @functools.cache
 def _stamp() -> str:
     """Of the files whose constants and functions are compiled into kernels of other files."""
-    here = Path(__file__)
-    text = here.read_bytes() + here.with_name("tape.py").read_bytes()
+    names = "native.py", "product.py", "tape.py"
+    text = b"".join(Path(__file__).with_name(x).read_bytes() for x in names)
     return hashlib.sha256(text).hexdigest()[:8]
 
 
@@ -104,11 +104,23 @@ def shares(b: int, lanes: int, work: float, threads: int, least: float) -> tuple
     return count, lanes * -(-blocks // steps)
 
 
-def run(kernel: Kernel, b: int, team: Team, *own: Any, work: float | None = None) -> None:
+def run(kernel: Kernel, b: int, team: Team, *own: Any) -> None:
     """The kernel on a job of b matrices; an array stands for its address."""
-    count, step = shares(b, kernel.lanes, work or kernel.work, team.size(), team.least)
     words = [x.ctypes.data if isinstance(x, np.ndarray) else x for x in own]
-    job = Job("q", [0, b, step, 0, *words])  # made in half the time of NumPy's arrays
+    job = Job("q", [0, b, 0, 0, *words])  # made in half the time of NumPy's arrays
+    launch(kernel, job, b, team, kernel.work)
+
+
+def launch(
+    kernel: Kernel, job: Job[int], b: int, team: Team, work: float, joint: bool = False
+) -> None:
+    """The kernel on a job of b matrices, each of which takes so much work.
+
+    All threads are sent to it if they are to work on one matrix together, `joint`.
+    """
+    count, job[STEP] = shares(b, kernel.lanes, work, team.size(), team.least)
+    if joint:
+        count = team.size()
     address, _ = job.buffer_info()
     if count == 1:
         kernel.call(address)
@@ -138,7 +150,18 @@ def _added(context: Any, address: Any, amount: Any) -> Any:
     return _int64(_int64, _int64), build
 
 
+def _read(context: Any, address: Any) -> Any:
+    """The word at an address, which another thread may have written in the meantime."""
+
+    def build(context, builder, signature, arguments):
+        word = context.get_value_type(numba.types.CPointer(_int64))
+        return builder.load_atomic(builder.inttoptr(arguments[0], word), "seq_cst", 8)
+
+    return _int64(_int64), build
+
+
 _pointed: Any = intrinsic(_pointer)
+read: Any = intrinsic(_read)
 added: Any = intrinsic(_added)
 
 

@@ -1,9 +1,12 @@
-"""The machine that follows a `Tape`, compiled by Numba.
+"""The machines that follow a `Tape`, compiled by Numba.
 
-A block of matrices is worked at a time. A row of the buffer is one number of each of them, so
-that the innermost loops run over the matrices and become vector instructions, as in
-`compiled`; what it takes to read an instruction is shared by all. There is one machine for all
-tapes, which is compiled at its first use and kept on disk.
+Of small matrices a block is worked at a time. A row of the buffer is one number of each of them,
+so that the innermost loops run over the matrices and become vector instructions, as in
+`compiled`; what it takes to read an instruction is shared by all.
+
+Others are worked one at a time, and the innermost loops run along their rows; a row of the buffer
+is one number. There is one machine of each kind for all tapes, which is compiled at its first use
+and kept on disk.
 """
 
 from __future__ import annotations
@@ -16,7 +19,21 @@ from typing import Any
 import numba
 import numpy as np
 
-from .native import COUNT, OPTIONS, OWN, Kernel, array, finished, run, taken, words
+from .native import (
+    COUNT,
+    OPTIONS,
+    OWN,
+    Job,
+    Kernel,
+    added,
+    array,
+    finished,
+    launch,
+    read,
+    taken,
+    words,
+)
+from .product import fill_in, lay_out, moved, panels, product, room
 from .tape import (
     ABS,
     ADD,
@@ -35,54 +52,104 @@ from .tape import (
     STORE,
     SUBTRACT,
     WHERE,
-    Place,
+    Framework,
+    Kind,
     Tape,
 )
-from .team import Team
 
 
-def replay(tape: Tape, b: int, places: Sequence[Place | None], team: Team) -> bool:
-    """`tape.replayed`."""
-    kernel, own, _ = machine_for(tape, b >= MANY)
-    doubt = np.empty(-(-b // kernel.lanes), bool)
-    own = [*own, doubt.ctypes.data]
-    for place in places:
-        own += words_of(place)
-    run(kernel, b, team, *own, work=tape.work * kernel.work)
-    return bool(doubt.any())
+class Replay:
+    """Follows a tape with arrays of some kind: those of one matrix, or stacks (b, ...)."""
+
+    def __init__(self, tape: Tape, kinds: Sequence[Kind]):
+        shape, _, _ = kinds[0]
+        batch = tuple(shape[: len(shape) - len(tape.given[0])])
+        self._b = math.prod(batch)
+        self._kernel, own, self._read = machine_for(tape, lanes_for(tape, self._b))
+        self._work = tape.work * self._kernel.work
+        self._shapes = [x if x is None else (*batch, *x) for x in tape.results]
+        self._blocks = -(-self._b // self._kernel.lanes)
+        steps = [steps for _, steps, _ in kinds]
+        steps += [() if x is None else _steps(x) for x in self._shapes]
+        job = [0, self._b, 0, 0, *own, 0]
+        self._doubt = len(job) - 1
+        for x in steps:
+            job += words_of(0, x if batch else (0, *x)) if x else (0, 0, 0, 0)
+        products = [m * n * c for what, m, n, *_, c, _, _ in tape.instructions if what == MATMUL]
+        self._joint = self._b == 1 and max(products, default=0) >= _LEAST_JOINT
+        if self._joint:
+            job[OWN + 7] = len(job)
+            job += [0] * (PHASES + 6 * len(products))
+        self._job = Job("q", job)
+
+    def __call__(self, framework: Framework, arrays: Sequence[Any]) -> tuple[Any, ...] | None:
+        """The results; None if a matrix is in doubt."""
+        address, first = framework.address, arrays[0]
+        found = [x if x is None else framework.empty(x, first) for x in self._shapes]
+        job, doubt = self._job[:], Job("b", bytes(self._blocks))
+        i = self._doubt
+        job[i], _ = doubt.buffer_info()
+        for x in arrays:
+            job[i + 1] = address(x)
+            i += 4
+        for x in found:
+            if x is not None:
+                job[i + 1] = address(x)
+            i += 4
+        launch(self._kernel, job, self._b, framework.team, self._work, self._joint)
+        return None if any(doubt) else tuple(found)
 
 
-def words_of(place: Place | None) -> tuple[int, ...]:
-    """How a job has a place: the address, and the steps to the next matrix, row and column."""
-    if place is None:
-        return 0, 0, 0, 0
-    address, steps = place
-    if len(steps) == 3:
-        return (address, *steps)
-    return (address, steps[0], 0, steps[1])
+def _steps(shape: Sequence[int]) -> tuple[int, ...]:
+    """Between the numbers of an array without gaps."""
+    return tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
+
+
+def words_of(address: int, steps: Sequence[int]) -> tuple[int, ...]:
+    """How a job has a stack (b, n) or (b, m, n): the address, and the steps to the next matrix,
+    row and column."""
+    first, *others = steps
+    return (address, first, *(others if len(others) == 2 else (0, *others)))
+
+
+def lanes_for(tape: Tape, b: int) -> int:
+    """How many of b matrices are worked at a time."""
+    if b < _FEW or tape.rows > _MANY_ROWS:
+        return 1
+    return 256 if tape.rows <= _FEW_ROWS and b >= _MANY else 64
+
+
+_FEW = 32
+"""So many matrices are not worth a block of 64."""
+
+_MANY = 512
+"""So many matrices are two blocks of 256."""
+
+_FEW_ROWS = 200
+"""So many rows of the buffer stay in the cache with 256 matrices."""
+
+_LEAST_JOINT = 2**19
+"""The least product of one matrix that several threads share, some 10 microseconds."""
+
+_MANY_ROWS = 8000
+"""More rows leave it with 64; a matrix of order 16 takes some thousands."""
 
 
 @functools.lru_cache(1024)
-def machine_for(tape: Tape, many: bool) -> tuple[Kernel, list[int], Any]:
-    """The machine that suits a tape and a stack, the first words of its jobs, and what they read.
+def machine_for(tape: Tape, lanes: int) -> tuple[Kernel, list[int], Any]:
+    """The machine with so many lanes, the first words of its jobs, and what they read.
 
     The next are the address of the doubts, a truth value for each block of so many matrices as
     it works at a time, and the `words_of` each array and each result of the tape.
     """
     table, constants = tape.arrays
-    lanes = 256 if tape.rows <= _FEW_ROWS and many else 64
     count = len(tape.given) + len(tape.results)
     addresses = table.ctypes.data, constants.ctypes.data
-    kernel = machine(constants.dtype.name, lanes)
-    own = [len(table), len(constants), tape.rows, count, *addresses]
+    kind = constants.dtype.name
+    kernel = machine_for_one(kind) if lanes == 1 else machine(kind, lanes)
+    spare = _spare(tape) if lanes == 1 else 0
+    own = [len(table), len(constants), tape.rows, count, *addresses, spare, 0]
     return kernel, own, (table, constants)
-
-
-_FEW_ROWS = 200
-"""So many rows of the buffer stay in the cache with 256 matrices."""
-
-MANY = 512
-"""So many matrices are two blocks of 256."""
 
 
 @numba.njit(inline="always", **OPTIONS)
@@ -187,12 +254,12 @@ def machine(dtype: str, lanes: int) -> Kernel:
     number, size = np.dtype(dtype).type, np.dtype(dtype).itemsize
 
     def kernel(address):
-        job = words(address, OWN + 7)
+        job = words(address, OWN + 9)
         rows = job[OWN + 2]
-        tape = array(job[OWN + 4], (job[OWN], 15), np.int32)
+        tape = array(job[OWN + 4], (job[OWN], 15), np.int64)
         constants = array(job[OWN + 5], (job[OWN + 1],), number)
-        doubt = array(job[OWN + 6], (-(-job[COUNT] // lanes),), np.bool_)
-        places = array(address + 8 * (OWN + 7), (job[OWN + 3], 4), np.int64)
+        doubt = array(job[OWN + 8], (-(-job[COUNT] // lanes),), np.bool_)
+        places = array(address + 8 * (OWN + 9), (job[OWN + 3], 4), np.int64)
         x = np.empty((rows, lanes), number)
         for r in range(len(constants)):
             for l in range(lanes):
@@ -229,9 +296,13 @@ def machine(dtype: str, lanes: int) -> Kernel:
                             doubt[start // lanes] |= x[a, l] != 0
                     elif what == MATMUL:
                         for i in range(m):
-                            for j in range(n):
+                            for j in range(i + 1 if c0 == 1 else n):
                                 p = d + i * d0 + j * d1
                                 _inner(x, lanes, p, a + i * a0, a1, b + j * b1, b0, c)
+                                if c0 == 1 and i != j:
+                                    q = d + j * d0 + i * d1
+                                    for l in range(lanes):
+                                        x[q, l] = x[p, l]
                     else:
                         for i in range(m):
                             for j in range(n):
@@ -244,3 +315,180 @@ def machine(dtype: str, lanes: int) -> Kernel:
 
     # what one number takes; a turned pair takes four times that
     return Kernel(kernel, f"replay_{lanes}_{dtype}", lanes, 1 / 4)
+
+
+# one matrix at a time
+
+
+@numba.njit(inline="always", **OPTIONS)
+def _operands(what):
+    """How many operands an instruction on entries has."""
+    if what == WHERE:
+        return 3
+    return 1 if what in (NEGATIVE, ABS, SQRT, COPY) else 2
+
+
+@numba.njit(inline="always", **OPTIONS)
+def _row(x, to, a, a0, a1, i, n):
+    """Where row i of an operand begins, whose n numbers follow each other or are all the same."""
+    if a1 == 1 or n == 1:
+        return a + i * a0
+    if i == 0 or a0 != 0:
+        for j in range(n):
+            x[to + j] = x[a + i * a0]
+    return to
+
+
+@numba.njit(**OPTIONS)
+def _entries(x, spare, what, m, n, d, d0, d1, a, a0, a1, b, b0, b1, c, c0, c1):
+    """An instruction on entries, of one matrix."""
+    if d1 != 1 and (d0 == 1 or n == 1):
+        m, n, d0, d1, a0, a1, b0, b1, c0, c1 = n, m, d1, d0, a1, a0, b1, b0, c1, c0
+    count = _operands(what)
+    if d1 == 1 and n > 1 and a1 != 1 and a1 != 0:
+        moved(x, spare, n, 1, x, a, a0, a1, m, n)
+        a, a0, a1 = spare, n, 1
+        spare += m * n
+    if d1 == 1 and n > 1 and count > 1 and b1 != 1 and b1 != 0:
+        moved(x, spare, n, 1, x, b, b0, b1, m, n)
+        b, b0, b1 = spare, n, 1
+        spare += m * n
+    if d1 == 1 and n > 1 and count > 2 and c1 != 1 and c1 != 0:
+        moved(x, spare, n, 1, x, c, c0, c1, m, n)
+        c, c0, c1 = spare, n, 1
+        spare += m * n
+    lanes = x.reshape(x.size, 1)  # so many numbers from one on
+    length = n if d1 == 1 else 1
+    for i in range(m):
+        for j in range(0, n, length):
+            q = _row(x, spare, a + j * a1, a0, a1, i, length)
+            r = _row(x, spare + n, b + j * b1, b0, b1, i, length) if count > 1 else q
+            s = _row(x, spare + 2 * n, c + j * c1, c0, c1, i, length) if count > 2 else q
+            _entry(lanes, length, what, d + i * d0 + j * d1, q, r, s)
+
+
+def _spare(tape: Tape) -> int:
+    """How many numbers the machine for one matrix needs besides the buffer."""
+    size, most = np.dtype(tape.dtype).itemsize, 0
+    for what, m, n, _, d0, d1, *places in tape.instructions:
+        if what == MATMUL:
+            most = max(most, room(m, n, places[6], size))
+            continue
+        along = 2 if d1 == 1 or d0 != 1 else 1  # whether rows are worked, or columns
+        moves = sum(step not in (0, 1) for step in places[along::3])
+        most = max(most, moves * m * n + 3 * max(m, n))
+    return most
+
+
+# of one large matrix several threads share out the products: a leader follows the tape, and the
+# others help with the *phases* that it opens, two to a product. What they know of each other are
+# words at the end of a job:
+ARRIVED, OPENED, CLOSED, BUFFER, PHASES = range(5)
+# how many threads have come, how many phases are open, whether there will be no more, the address
+# of the buffer, and of each phase
+INSTRUCTION, ITEM, READY = range(3)
+# the product, how many of its items are taken, and how many are ready
+
+
+@numba.njit(**OPTIONS)
+def _helped(x, rows, tape, shared, phase):
+    """Items of a phase, until none is left."""
+    own = shared + 8 * (PHASES + 3 * phase)
+    t = read(own + 8 * INSTRUCTION)
+    m, n, k, hermitian = tape[t, 1], tape[t, 2], tape[t, 12], tape[t, 13] == 1
+    left, right = panels(m, n, x.itemsize)
+    count = right if phase % 2 else left + right
+    while True:
+        item = added(own + 8 * ITEM, 1)
+        if item >= count:
+            return count
+        if phase % 2:
+            fill_in(x, rows, item, tape[t, 3], tape[t, 4], m, n, k, hermitian)
+        else:
+            a, b = tape[t, 6:9], tape[t, 9:12]
+            lay_out(x, rows, item, a[0], a[1], a[2], b[0], b[1], b[2], m, n, k)
+        added(own + 8 * READY, 1)
+
+
+@numba.njit(**OPTIONS)
+def _joint_product(x, rows, tape, shared, t):
+    """A product that the leader shares out, instruction t."""
+    for _ in range(2):
+        phase = read(shared + 8 * OPENED)
+        own = shared + 8 * (PHASES + 3 * phase)
+        added(own + 8 * INSTRUCTION, t)
+        added(shared + 8 * OPENED, 1)
+        count = _helped(x, rows, tape, shared, phase)
+        while read(own + 8 * READY) < count:
+            pass
+
+
+@numba.njit(**OPTIONS)
+def _help(tape, shared, rows, size, like):
+    """What a thread does that is not the leader."""
+    phase = 0
+    while read(shared + 8 * CLOSED) == 0:
+        opened = read(shared + 8 * OPENED)
+        if opened > phase:
+            phase = opened  # those before it are ready
+            x = array(read(shared + 8 * BUFFER), (size,), like)
+            _helped(x, rows, tape, shared, phase - 1)
+
+
+@functools.cache
+def machine_for_one(dtype: str) -> Kernel:
+    """The machine for one precision that works one matrix at a time."""
+    number, size = np.dtype(dtype).type, np.dtype(dtype).itemsize
+
+    def kernel(address):
+        job = words(address, OWN + 9)
+        rows = job[OWN + 2]
+        tape = array(job[OWN + 4], (job[OWN], 15), np.int64)
+        constants = array(job[OWN + 5], (job[OWN + 1],), number)
+        doubt = array(job[OWN + 8], (job[COUNT],), np.bool_)
+        places = array(address + 8 * (OWN + 9), (job[OWN + 3], 4), np.int64)
+        # several threads come to one matrix, if to the words that they share there is a way
+        shared = address + 8 * job[OWN + 7] if job[OWN + 7] > 0 else 0
+        if shared and added(shared + 8 * ARRIVED, 1) > 0:
+            _help(tape, shared, rows, rows + job[OWN + 6], number)
+            return
+        x = np.empty(rows + job[OWN + 6], number)
+        for r in range(len(constants)):
+            x[r] = constants[r]
+        if shared:
+            added(shared + 8 * BUFFER, x.ctypes.data)
+        while True:
+            first, last = taken(address)
+            if first == last:
+                break
+            for matrix in range(first, last):
+                doubt[matrix] = False
+                for t in range(len(tape)):
+                    what, m, n = tape[t, 0], tape[t, 1], tape[t, 2]
+                    d, d0, d1 = tape[t, 3], tape[t, 4], tape[t, 5]
+                    a, a0, a1 = tape[t, 6], tape[t, 7], tape[t, 8]
+                    b, b0, b1 = tape[t, 9], tape[t, 10], tape[t, 11]
+                    c, c0, c1 = tape[t, 12], tape[t, 13], tape[t, 14]
+                    if what == LOAD:
+                        place = places[a]
+                        s0, s1 = place[2], place[3] + (place[2] if a0 == 1 else 0)
+                        memory = array(place[0] + size * matrix * place[1], (1,), number)
+                        moved(x, d, d0, d1, memory, 0, s0, s1, m, n)
+                    elif what == STORE:
+                        place = places[d]
+                        memory = array(place[0] + size * matrix * place[1], (1,), number)
+                        moved(memory, 0, place[2], place[3], x, a, a0, a1, m, n)
+                    elif what == DOUBT:
+                        doubt[matrix] |= x[a] != 0
+                    elif what == MATMUL:
+                        if shared and m * n * c >= _LEAST_JOINT:
+                            _joint_product(x, rows, tape, shared, t)
+                        else:
+                            product(x, rows, d, d0, a, a0, a1, b, b0, b1, m, n, c, c0 == 1)
+                    else:
+                        _entries(x, rows, what, m, n, d, d0, d1, a, a0, a1, b, b0, b1, c, c0, c1)
+            finished(address, last - first)
+        if shared:
+            added(shared + 8 * CLOSED, 1)
+
+    return Kernel(kernel, f"replay_one_{dtype}", 1, 1 / 16)

@@ -1,10 +1,10 @@
 """A derivative of a rule written down as instructions on the numbers of one matrix.
 
 Rules speak of whole stacks, word by word. For stacks of small matrices each word costs more
-than what it computes, since its arrays leave the cache. A rule says the same words of all
-matrices of one shape, so that they are recorded once, as a `Tape`, by `Recorder`, the `Ops`
-whose arrays stand for numbers that are not known yet; the machine of `replay` then follows the
-tape with some matrices at a time.
+than what it computes, since its arrays leave the cache; for one matrix each costs a call of the
+interpreter. A rule says the same words of all matrices of one shape, so that they are recorded
+once, as a `Tape`, by `Recorder`, the `Ops` whose arrays stand for numbers that are not known yet;
+a machine of `replay` then follows the tape with some matrices at a time, or with one.
 
 A rule may ask whether something is known of its values (`Ops.rules_out`, `Ops.apart`). The
 answer here is yes, and the tape keeps the question: a matrix of which the answer is another is
@@ -27,7 +27,7 @@ import numpy as np
 
 from ..rules.pieces import crowded, diagonal_matrix
 from ..rules.rule import QUICKER, Array, Arrays, LinearEquation, Rule, Solvers
-from .choice import dtype_name, replays
+from .choice import LEAST_COMPILED, dtype_name, replays
 from .team import Team
 
 LOAD, STORE, DOUBT, MATMUL, ADD, SUBTRACT, MULTIPLY, DIVIDE, MAXIMUM = range(9)
@@ -43,7 +43,8 @@ class Tape:
     An instruction is (what, m, n, d, d0, d1, a, a0, a1, b, b0, b1, c, c0, c1): entry (i, j) of
     the m x n result is the row d + i d0 + j d1 of a buffer, and those of its operands a, b and
     c lie likewise. LOAD has in a, and STORE in d, the number of an array, and LOAD in a0
-    whether a vector is the diagonal of a matrix there; MATMUL has in c the length of its sums.
+    whether a vector is the diagonal of a matrix there; MATMUL has in c the length of its sums, and
+    in c0 whether the result is Hermitian.
     Truth values are 0 and 1.
     """
 
@@ -64,7 +65,7 @@ class Tape:
     @functools.cached_property
     def arrays(self) -> tuple[Any, Any]:
         """The instructions and the constants, as the machine reads them."""
-        return np.array(self.instructions, np.int32), np.array(self.constants, self.dtype)
+        return np.array(self.instructions, np.int64), np.array(self.constants, self.dtype)
 
     @functools.cached_property
     def name(self) -> str:
@@ -237,6 +238,10 @@ class _Words:
         return mask.recorder.entrywise(WHERE, x, y, mask)
 
     @staticmethod
+    def hermitian_product(x, y):
+        return x.recorder.matmul(x, y.mT, hermitian=True)
+
+    @staticmethod
     def with_diagonal(x, w, same):
         return x.recorder.with_diagonal(x, w)
 
@@ -265,17 +270,21 @@ class _Words:
         return x.recorder.joined(sums, axis)
 
 
-def _part(x: Value, i: int, axis: int) -> Value:
-    """The i-th part of x along an axis, which stays."""
-    return x.view(lambda y: y.take([i], axis))
+def _part(x: Value, i: int, axis: int, count: int = 1) -> Value:
+    """So many parts of x along an axis, which stays, from the i-th on."""
+    return x.view(lambda y: y.take(range(i, i + count), axis))
 
 
 def _folded(x: Value, what: int, axis: Any, keepdims: bool) -> Value:
-    """A reduction along an axis, several, or all."""
+    """A reduction along an axis, several, or all: halves are added until there are none."""
     axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
     for i in sorted(i % x.ndim for i in axes):
-        terms = [_part(x, j, i) for j in range(x.shape[i])]
-        x = functools.reduce(functools.partial(x.recorder.entrywise, what), terms)
+        odd = []
+        while (half := x.shape[i] // 2) > 0:
+            if x.shape[i] % 2:
+                odd.append(_part(x, 2 * half, i))
+            x = x.recorder.entrywise(what, _part(x, 0, i, half), _part(x, half, i, half))
+        x = functools.reduce(functools.partial(x.recorder.entrywise, what), [x, *odd])
     if keepdims:
         return x
     return x.view(lambda y: y.squeeze(tuple(axes)))
@@ -305,6 +314,7 @@ class _Step(NamedTuple):
     out: Value | None
     operands: tuple[Value, ...]
     length: int = 0
+    hermitian: bool = False
 
 
 class Recorder:
@@ -384,23 +394,28 @@ class Recorder:
         x, y, mask = operands
         if mask.ndim != 2 or not np.array_equal(mask.known, np.eye(mask.shape[0], mask.shape[1])):
             return self._said(WHERE, mask.shape, dtype, [x, y, mask])
-        return self._on_diagonal(COPY, y, x.view(np.diagonal))
+        out = self._copy(y)
+        self._steps.append(_Step(COPY, out.view(np.diagonal), (x.view(np.diagonal),)))
+        return out
 
     def with_diagonal(self, x: Value, w: Value) -> Value:
         """x + diag w."""
-        return self._on_diagonal(ADD, x, x.view(np.diagonal), w)
-
-    def _on_diagonal(self, what: int, x: Value, *operands: Value) -> Value:
-        """x, and an operation of other values on its diagonal."""
-        out = self._new(x.shape, x.dtype)
-        self._steps.append(_Step(COPY, out, (x,)))
-        self._steps.append(_Step(what, out.view(np.diagonal), operands))
+        out = self._copy(x)
+        line = out.view(np.diagonal)
+        self._steps.append(_Step(ADD, line, (line, w)))
         return out
 
-    def matmul(self, x: Value, y: Value) -> Value:
+    def _copy(self, x: Value) -> Value:
+        """x, in rows that may be written to; those of x if they are not read again."""
+        out = self._new(x.shape, x.dtype)
+        self._steps.append(_Step(COPY, out, (x,)))
+        return out
+
+    def matmul(self, x: Value, y: Value, hermitian: bool = False) -> Value:
         if x.ndim != 2 or y.ndim != 2:
             raise NotRecorded("a product that is not of two matrices")
-        return self._said(MATMUL, (x.shape[0], y.shape[1]), x.dtype, [x, y], x.shape[1])
+        shape = x.shape[0], y.shape[1]
+        return self._said(MATMUL, shape, x.dtype, [x, y], x.shape[1], hermitian)
 
     def joined(self, parts: Sequence[Value], axis: int) -> Value:
         shape = list(parts[0].shape)
@@ -412,13 +427,13 @@ class Recorder:
         return out
 
     def _said(
-        self, what: int, shape: Shape, dtype: Any, operands: Sequence[Value], length: int = 0
+        self, what: int, shape: Shape, dtype: Any, operands: Sequence[Value], *more: Any
     ) -> Value:
         """The result of an instruction; of one that was given before, what it gave then."""
-        key = what, shape, *(_key(x) for x in operands)
+        key = what, shape, more, *(_key(x) for x in operands)
         if key not in self._found:
             self._found[key] = self._new(shape, dtype)
-            self._steps.append(_Step(what, self._found[key], tuple(operands), length))
+            self._steps.append(_Step(what, self._found[key], tuple(operands), *more))
         return self._found[key]
 
     def _known(self, numbers: Any, dtype: Any) -> Value:
@@ -446,7 +461,13 @@ class Recorder:
         steps.reverse()
         loads = self._loads(steps, used)
         lines = {step.length // 2 for step in loads if step.length % 2}
-        layout = _Layout(self._sizes, loads + steps)
+        # each as late as it can be, so that fewer are in the buffer at a time
+        waiting = {step.out.register: step for step in loads if step.out is not None}
+        ordered: list[_Step] = []
+        for step in steps:
+            ordered += [waiting.pop(x.register) for x in step.operands if x.register in waiting]
+            ordered.append(step)
+        layout = _Layout(self._sizes, ordered)
         return Tape(
             tuple(layout.instructions()),
             tuple(layout.constants),
@@ -515,7 +536,7 @@ class _Layout:
             found.append(self._spelled(step))
             for register in {x.register for x in (*step.operands, step.out) if x is not None}:
                 if last.get(register) == i:
-                    self._free.append((self._sizes[register], self._starts[register]))
+                    self._given_back(self._starts[register], self._sizes[register])
         return found
 
     def _moves(self, step: _Step) -> bool:
@@ -526,6 +547,14 @@ class _Layout:
         if out is None or out.rows.size != self._sizes[out.register]:
             return False
         return self._sizes[x.register] == x.rows.size and np.array_equal(out.rows, x.rows)
+
+    def _given_back(self, start: int, size: int) -> None:
+        """So many rows are free, and one with those beside them."""
+        for beside in [x for x in self._free if x[1] + x[0] == start or x[1] == start + size]:
+            self._free.remove(beside)
+            room, first = beside
+            start, size = min(start, first), size + room
+        self._free.append((size, start))
 
     def _taken(self, size: int) -> int:
         """The first of so many rows that are free."""
@@ -550,7 +579,7 @@ class _Layout:
         elif step.what == STORE:
             d = [step.length, 0, 0]
         if step.what == MATMUL:
-            c = [step.length, 0, 0]
+            c = [step.length, int(step.hermitian), 0]
         places = map(self._along, step.operands)
         a, b, c = (next(places, x) for x in (a, b, c))
         return (step.what, m, n, *d, *a, *b, *c)
@@ -638,32 +667,50 @@ def evaluation(rule: Rule, dtype: str, shape: Shape, outputs: int | None) -> Eva
         return None
 
 
-class Framework(Protocol):
-    """What a tape needs of a framework."""
+Kind = tuple[Shape, Shape, Any]
+"""The shape of an array, the steps between its numbers along each axis, and their dtype."""
+
+Kinds = tuple[Kind | None, ...]
+
+
+class Program(Protocol):
+    """What a tape of an evaluation needs of a framework."""
 
     @property
     def solvers(self) -> Solvers: ...
 
     def plain(self, *arrays: Any) -> bool: ...
-    def replayed(self, tape: Tape, arrays: Sequence[Any]) -> tuple[Arrays, bool]: ...
+    def replayed(self, tape: Tape, arrays: Sequence[Array]) -> Arrays | None: ...
 
 
-def evaluated(
-    framework: Framework, rule: Rule, inputs: Arrays, outputs: int | None
-) -> Arrays | None:
+class Framework(Program, Protocol):
+    """What a tape needs of a framework."""
+
+    @property
+    def team(self) -> Team: ...
+
+    def kinds(self, arrays: Sequence[Array]) -> Kinds | None: ...
+    def address(self, x: Array) -> int: ...
+    def empty(self, shape: Shape, like: Array) -> Array: ...
+
+
+def evaluated(framework: Program, rule: Rule, inputs: Arrays, outputs: int | None) -> Arrays | None:
     """`rule.evaluate` of a stack, where nothing watches and its tape is faster; else None."""
     if "evaluate" not in rule.recorded or inputs[0].ndim < 3 or not framework.plain(*inputs):
         return None
     (a,) = inputs
     solvers, batch = framework.solvers, a.shape[:-2]
-    dtype = _worth(solvers, inputs, inputs)
-    how = evaluation(rule, dtype, tuple(a.shape[-2:]), outputs) if dtype else None
+    where = solvers.platform(a), solvers.name, solvers.compiles
+    dtype = dtype_name(a.dtype)
+    if not replays(tuple(a.shape[-2:]), {dtype}, math.prod(batch), *where):
+        return None
+    how = evaluation(rule, dtype, tuple(a.shape[-2:]), outputs)
     if how is None:
         return None
     factors = solvers.decompose(how.decomposition, a.mT if how.adjoint else a)
-    stacks = _flat(solvers, len(batch), (a, *factors))
-    found, doubt = framework.replayed(how.tape, stacks)
-    return None if doubt else folded(solvers, batch, found)
+    stacks = flat(solvers, len(batch), (a, *factors))
+    found = framework.replayed(how.tape, stacks)
+    return None if found is None else folded(solvers, batch, found)
 
 
 def pulled_back(
@@ -674,20 +721,73 @@ def pulled_back(
     cotangents: Arrays,
     wanted: Sequence[bool],
 ) -> Arrays | None:
-    """`rule.vjp` of a stack, where nothing watches, its tape is faster, and no matrix is in doubt.
+    """`rule.vjp`, where nothing watches, its tape is faster, and no matrix is in doubt.
 
     Else None.
     """
-    if "vjp" not in rule.recorded or max(x.ndim for x in outputs) < 3:
+    if "vjp" not in rule.recorded:
         return None
-    if not framework.plain(*(x for x in (*inputs, *outputs, *cotangents) if x is not None)):
+    arrays = *inputs, *outputs, *cotangents
+    kinds = framework.kinds(arrays)
+    if kinds is None:
         return None
-    known = recorded(framework.solvers, rule, inputs, outputs, cotangents, wanted)
-    if known is None:
+    solvers, i, j = framework.solvers, len(inputs), len(outputs)
+    pull = _pull(rule, kinds, i, j, tuple(wanted), solvers.name, solvers.compiles)
+    if pull is None:
         return None
-    tape, stacks, batch = known
-    found, doubt = framework.replayed(tape, stacks)
-    return None if doubt else folded(framework.solvers, batch, found)
+    if len(pull.batch) > 1:
+        stacks = flat(solvers, len(pull.batch), arrays)
+        inputs, outputs, cotangents = map(tuple, (stacks[:i], stacks[i : i + j], stacks[i + j :]))
+        found = pulled_back(framework, rule, inputs, outputs, cotangents, wanted)
+        return None if found is None else folded(solvers, pull.batch, found)
+    return pull(framework, arrays)
+
+
+class _Pull:
+    """How the derivatives of a rule are computed from arrays of some kind."""
+
+    def __init__(self, key: Any, batch: Shape, kinds: Kinds, work: float):
+        self.batch = batch
+        self._key, self._kinds = key, tuple([x for x in kinds if x is not None])
+        self._follow: Any = None
+        count = math.prod(batch)
+        self._work = count * (work + 2**16)
+        self._left = 0.0 if count >= LEAST_COMPILED else PATIENCE
+
+    def __call__(self, framework: Framework, arrays: Arrays) -> Arrays | None:
+        """The cotangents; None if they are sooner had word by word, or a matrix is in doubt."""
+        if self._left > 0:
+            self._left -= self._work
+            return None
+        if self._follow is None:
+            tape = pullback(*self._key)
+            self._follow = tape and followed(tape, self._kinds)
+        return self._follow and self._follow(framework, [x for x in arrays if x is not None])
+
+
+PATIENCE = 2.0**28
+"""What is computed word by word, in products of two numbers, before a tape is worth the half
+second that it takes to load Numba. That are 16 derivatives of one matrix of order 256, 800 of
+order 64, and 4000 of order 3. Stacks do not wait."""
+
+
+@functools.lru_cache(1024)
+def _pull(
+    rule: Rule, kinds: Kinds, i: int, j: int, wanted: tuple[bool, ...], name: str, compiles: bool
+) -> _Pull | None:
+    """How that is done with arrays of these kinds, of which so many are inputs, and outputs."""
+    shapes = [x and tuple(x[0]) for x in kinds]
+    outputs = [x for x in shapes[i : i + j] if x is not None]
+    *batch, m, n = max(outputs, key=len)
+    k = len(batch)
+    present = [x for x in kinds if x is not None]
+    dtypes = {dtype_name(dtype) for _, _, dtype in present}
+    alike = all([*shape[:k]] == batch for shape, _, _ in present)
+    if not alike or not replays((m, n), dtypes, math.prod(batch), "cpu", name, compiles):
+        return None
+    own = [x and x[k:] for x in shapes]
+    groups = tuple(own[:i]), tuple(own[i : i + j]), tuple(own[i + j :])
+    return _Pull((rule, *dtypes, *groups, wanted), tuple(batch), kinds, m * n * min(m, n))
 
 
 def recorded(
@@ -710,7 +810,7 @@ def recorded(
         for group in (inputs, outputs, cotangents)
     ]
     tape = pullback(rule, dtype, *shapes, tuple(wanted))
-    return tape and (tape, _flat(solvers, k, present), present[0].shape[:k])
+    return tape and (tape, flat(solvers, k, present), present[0].shape[:k])
 
 
 _name = functools.lru_cache(64)(dtype_name)  # which takes a microsecond
@@ -721,17 +821,17 @@ def _worth(solvers: Solvers, matrices: Sequence[Any], present: Sequence[Any]) ->
     largest = max(matrices, key=lambda x: x.ndim)
     *batch, m, n = largest.shape
     dtypes = {_name(x.dtype) for x in present}
-    where = solvers.platform(largest), solvers.compiles
+    where = solvers.platform(largest), solvers.name, solvers.compiles
     alike = all([*x.shape[: len(batch)]] == batch for x in present)
     return dtypes.pop() if alike and replays((m, n), dtypes, math.prod(batch), *where) else ""
 
 
-def _flat(solvers: Solvers, k: int, arrays: Sequence[Any]) -> list[Array]:
+def flat(solvers: Solvers, k: int, arrays: Sequence[Any]) -> list[Array]:
     """Arrays with so many leading dimensions as stacks (b, ...)."""
-    if k == 1:
+    if k < 2:
         return list(arrays)
     reshape = solvers.xp.reshape
-    return [reshape(x, (math.prod(x.shape[:k]), *x.shape[k:])) for x in arrays]
+    return [x if x is None else reshape(x, (math.prod(x.shape[:k]), *x.shape[k:])) for x in arrays]
 
 
 def folded(solvers: Solvers, batch: Sequence[int], stacks: Sequence[Any]) -> Arrays:
@@ -742,18 +842,10 @@ def folded(solvers: Solvers, batch: Sequence[int], stacks: Sequence[Any]) -> Arr
     return tuple(x if x is None else reshape(x, (*batch, *x.shape[1:])) for x in stacks)
 
 
-class Place(NamedTuple):
-    """Where a stack (b, n) or (b, m, n) lies: its address, and the steps between its numbers."""
+@functools.lru_cache(1024)
+def followed(tape: Tape, kinds: tuple[Kind, ...]) -> Callable[[Framework, Any], Arrays | None]:
+    """What follows a tape with arrays of one matrix, or stacks (b, ...): the results, None if a
+    matrix is in doubt."""
+    from .replay import Replay  # half a second, for Numba
 
-    address: int
-    steps: tuple[int, ...]
-
-
-def replayed(tape: Tape, b: int, places: Sequence[Place | None], team: Team) -> bool:
-    """Follow a tape with the arrays and to the results that lie there.
-
-    A result that the tape does not have has no place. Whether a matrix is in doubt.
-    """
-    from .replay import replay  # half a second, for Numba
-
-    return replay(tape, b, places, team)
+    return Replay(tape, kinds)
