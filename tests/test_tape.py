@@ -167,6 +167,20 @@ def test_threads_that_share_out_products_change_no_number(impatient):
         torch.set_num_threads(threads)
 
 
+@pytest.mark.parametrize("n", [20, 150])
+def test_a_tape_without_memory_raises_and_keeps_no_thread_waiting(n, impatient, monkeypatch):
+    from loewner.kernels import replay
+
+    monkeypatch.setattr(replay, "_spare", lambda _: 2**45)
+    replay.machine_for.cache_clear()
+    tape.followed.cache_clear()
+    function, a = FUNCTIONS["eigh"], gaussian(n, n)
+    with pytest.raises(MemoryError):
+        pulled(function, a, cotangents(function, a))
+    replay.machine_for.cache_clear()
+    tape.followed.cache_clear()
+
+
 def test_a_small_stack_of_middling_matrices_follows_the_tape(impatient, replays_seen):
     function, a = FUNCTIONS["svd"], gaussian(2, 3, 30, 20)
     g = cotangents(function, a)
@@ -177,7 +191,7 @@ def test_a_small_stack_of_middling_matrices_follows_the_tape(impatient, replays_
 
 
 def test_a_tape_of_one_matrix_is_made_when_it_pays(monkeypatch, replays_seen):
-    monkeypatch.setattr(tape, "PATIENCE", 2.5 * (20**3 + 2**16))
+    monkeypatch.setattr(tape, "PATIENCE", 2.5 * (20**3 + 2**18))
     tape._pull.cache_clear()
     function, a = FUNCTIONS["eigh"], gaussian(20, 20)
     g = cotangents(function, a)

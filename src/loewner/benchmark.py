@@ -6,9 +6,9 @@ A row is one operation on random matrices of one shape, and a competitor: the fu
 `jnp.linalg`, `torch.linalg`, `numpy.linalg`, `scipy.linalg`, or what people put together from
 them. After a warm-up of both, loewner and the competitor are measured by turns, A B A B, so
 that whatever else the machine does hits both. A short call is repeated within its turn. The
-warm-up of a derivative of one matrix lasts a second: loewner goes over to compiled kernels when
-it has been asked for often (`loewner.kernels.tape.PATIENCE`). The
 ratio is the median over the rounds of (competitor / loewner): above 1, loewner is faster.
+The warm-up of a gradient of one matrix in PyTorch lasts two seconds: loewner goes over to compiled
+kernels when it has been asked for often (`loewner.kernels.tape.PATIENCE`).
 
 value
     The operation itself; in JAX compiled.
@@ -634,7 +634,8 @@ def measure(row: Row, rounds: int = ROUNDS) -> Result:
             ours, theirs = (_compiling(row, p) for p in providers)
             alternate(ours, theirs, 1)
         else:
-            warm = 1.0 if row.derivative != "value" and len(row.shape) == 2 else 0.0
+            one = row.derivative == "gradient" and len(row.shape) == 2
+            warm = 2.0 if one and row.competitor == "torch.linalg" else 0.0
             programs = (program(row, p) for p in providers)
             ours, theirs = (seconds(framework.call(f, *args), warm) for f, args in programs)
         return Result(row, alternate(ours, theirs, rounds))

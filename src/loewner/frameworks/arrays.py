@@ -23,7 +23,6 @@ from .base import Framework
 from .numpy import NumpySolvers, StandardSolvers
 from .operations import COMPARISONS, CONSTANT, NUMPY_NAMES, OPERATIONS, Operation, fit
 from .plain import numbers
-from .plain import numbers
 
 
 class ArrayLibrary(Framework):

@@ -126,7 +126,7 @@ def replays(
     """Whether the derivatives of a stack are taken from a tape; the parameters are as above."""
     if platform != "cpu" or not compiles:
         return False
-    most = max(16 if batch >= LEAST_COMPILED else 0, _REPLAYED.get(framework, 0))
+    most = max(16 if batch >= LEAST_COMPILED else 0, REPLAYED.get(framework, 0))
     return replayable(shape, dtypes, most) and has_numba()
 
 
@@ -170,7 +170,7 @@ _LEAST = {
 }
 """By framework, operation and n, the least batch at which Jacobi's method wins."""
 
-_REPLAYED = {"PyTorch": 512}
+REPLAYED = {"PyTorch": 512}
 """By framework, the largest n at which the derivatives of one matrix, or of few, are taken from a
 tape: 1.05 to 1.25 times as fast, value included. Up to there a tape works in memory that glibc's
 allocator keeps for the next one (`native._keep_freed_memory`); pages that are new each time cost

@@ -116,10 +116,10 @@ def launch(
 ) -> None:
     """The kernel on a job of b matrices, each of which takes so much work.
 
-    All threads are sent to it if they are to work on one matrix together, `joint`.
+    All threads are sent to it if they may work on one matrix together, `joint`.
     """
     count, job[STEP] = shares(b, kernel.lanes, work, team.size(), team.least)
-    if joint:
+    if joint and work >= 2 * team.least:
         count = team.size()
     address, _ = job.buffer_info()
     if count == 1:

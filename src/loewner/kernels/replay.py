@@ -452,7 +452,12 @@ def machine_for_one(dtype: str) -> Kernel:
         if shared and added(shared + 8 * ARRIVED, 1) > 0:
             _help(tape, shared, rows, rows + job[OWN + 6], number)
             return
-        x = np.empty(rows + job[OWN + 6], number)
+        try:
+            x = np.empty(rows + job[OWN + 6], number)
+        except Exception:  # noqa: BLE001  the only kind that is known here
+            if shared:
+                added(shared + 8 * CLOSED, 1)  # others wait for it
+            return
         for r in range(len(constants)):
             x[r] = constants[r]
         if shared:

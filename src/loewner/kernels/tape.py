@@ -27,7 +27,7 @@ import numpy as np
 
 from ..rules.pieces import crowded, diagonal_matrix
 from ..rules.rule import QUICKER, Array, Arrays, LinearEquation, Rule, Solvers
-from .choice import LEAST_COMPILED, dtype_name, replays
+from .choice import LEAST_COMPILED, REPLAYED, dtype_name, replays
 from .team import Team
 
 LOAD, STORE, DOUBT, MATMUL, ADD, SUBTRACT, MULTIPLY, DIVIDE, MAXIMUM = range(9)
@@ -480,15 +480,18 @@ class Recorder:
 
     def _loads(self, steps: Sequence[_Step], used: set[int]) -> list[_Step]:
         """Of each array given that is used: all of it, or the diagonal if no more is used."""
-        read: dict[int, set[int]] = {}
+        read = {x.register: np.zeros(self._sizes[x.register], bool) for x in self._given}
         for step in steps:
             for x in step.operands:
-                if x.known is None:
-                    read.setdefault(x.register, set()).update(x.rows.ravel().tolist())
+                if x.register in read:
+                    read[x.register][x.rows] = True
         loads = []
         for i, x in enumerate(self._given):
             if x.register in used:
-                line = x.ndim == 2 and read[x.register] <= {*np.diagonal(x.rows).tolist()}
+                count = np.count_nonzero(read[x.register])
+                line = x.ndim == 2 and count == np.count_nonzero(
+                    read[x.register][np.diagonal(x.rows)]
+                )
                 out = x.view(np.diagonal) if line else x
                 loads.append(_Step(LOAD, out, (), 2 * i + line))
         return loads
@@ -700,8 +703,8 @@ def evaluated(framework: Program, rule: Rule, inputs: Arrays, outputs: int | Non
         return None
     (a,) = inputs
     solvers, batch = framework.solvers, a.shape[:-2]
-    where = solvers.platform(a), solvers.name, solvers.compiles
     dtype = dtype_name(a.dtype)
+    where = solvers.platform(a), "", solvers.compiles  # large products are the framework's
     if not replays(tuple(a.shape[-2:]), {dtype}, math.prod(batch), *where):
         return None
     how = evaluation(rule, dtype, tuple(a.shape[-2:]), outputs)
@@ -727,6 +730,8 @@ def pulled_back(
     """
     if "vjp" not in rule.recorded:
         return None
+    if max([x.ndim for x in outputs]) < 3 and framework.solvers.name not in REPLAYED:
+        return None
     arrays = *inputs, *outputs, *cotangents
     kinds = framework.kinds(arrays)
     if kinds is None:
@@ -751,7 +756,7 @@ class _Pull:
         self._key, self._kinds = key, tuple([x for x in kinds if x is not None])
         self._follow: Any = None
         count = math.prod(batch)
-        self._work = count * (work + 2**16)
+        self._work = count * (work + 2**18)
         self._left = 0.0 if count >= LEAST_COMPILED else PATIENCE
 
     def __call__(self, framework: Framework, arrays: Arrays) -> Arrays | None:
@@ -765,10 +770,10 @@ class _Pull:
         return self._follow and self._follow(framework, [x for x in arrays if x is not None])
 
 
-PATIENCE = 2.0**28
-"""What is computed word by word, in products of two numbers, before a tape is worth the half
-second that it takes to load Numba. That are 16 derivatives of one matrix of order 256, 800 of
-order 64, and 4000 of order 3. Stacks do not wait."""
+PATIENCE = 2.0**30
+"""What is computed word by word, in products of two numbers, before a tape is worth the time that
+it takes to record it and to load Numba, half a second. That are 8 derivatives of one matrix of
+order 512, 2000 of order 64, and 4000 of order 3. Stacks do not wait."""
 
 
 @functools.lru_cache(1024)
