@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 import re
 import sys
 import threading
@@ -73,7 +72,7 @@ def replayed(tape: Tape, arrays: Sequence[jax.Array]) -> tuple[list[jax.Array | 
 
     def made() -> Any:
         shapes = [*(x.shape[1:] for x in arrays), *tape.results]
-        steps = [(0, 0, 0, 0) if x is None else replay.words_of(0, _steps(x)) for x in shapes]
+        steps = [replay.words_of(x and replay.steps_of((b, *x))) for x in shapes]
         places = range(doubt + 1, doubt + 1 + 4 * len(steps), 4)
         given, found = places[: len(arrays)], places[len(arrays) :]
         stored = [i for i, x in zip(found, tape.results, strict=True) if x is not None]
@@ -85,11 +84,6 @@ def replayed(tape: Tape, arrays: Sequence[jax.Array]) -> tuple[list[jax.Array | 
     name = "_".join([tape.name, f"{kernel.lanes}", *(f"{x.ndim}" for x in arrays)])
     *found, doubts = _call(name, made, results, *arrays, read=read)
     return [None if x is None else found.pop(0) for x in tape.results], doubts
-
-
-def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Between the numbers of a stack of arrays of a shape."""
-    return tuple(math.prod(shape[i:]) for i in range(len(shape) + 1))
 
 
 def _call(

@@ -70,11 +70,11 @@ class Replay:
         self._shapes = [x if x is None else (*batch, *x) for x in tape.results]
         self._blocks = -(-self._b // self._kernel.lanes)
         steps = [steps for _, steps, _ in kinds]
-        steps += [() if x is None else _steps(x) for x in self._shapes]
+        steps += [x and steps_of(x) for x in self._shapes]
         job = [0, self._b, 0, 0, *own, 0]
         self._doubt = len(job) - 1
         for x in steps:
-            job += words_of(0, x if batch else (0, *x)) if x else (0, 0, 0, 0)
+            job += words_of(x if batch or x is None else (0, *x))
         products = [m * n * c for what, m, n, *_, c, _, _ in tape.instructions if what == MATMUL]
         self._joint = self._b == 1 and max(products, default=0) >= _LEAST_JOINT
         if self._joint:
@@ -100,16 +100,18 @@ class Replay:
         return None if any(doubt) else tuple(found)
 
 
-def _steps(shape: Sequence[int]) -> tuple[int, ...]:
-    """Between the numbers of an array without gaps."""
+def steps_of(shape: Sequence[int]) -> tuple[int, ...]:
+    """Those between the numbers of an array without gaps."""
     return tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
 
 
-def words_of(address: int, steps: Sequence[int]) -> tuple[int, ...]:
-    """How a job has a stack (b, n) or (b, m, n): the address, and the steps to the next matrix,
-    row and column."""
+def words_of(steps: Sequence[int] | None) -> tuple[int, ...]:
+    """How a job has a stack (b, n) or (b, m, n), or none: a place for the address, and the steps
+    to the next matrix, row and column."""
+    if steps is None:
+        return 0, 0, 0, 0
     first, *others = steps
-    return (address, first, *(others if len(others) == 2 else (0, *others)))
+    return (0, first, *(others if len(others) == 2 else (0, *others)))
 
 
 def lanes_for(tape: Tape, b: int) -> int:
@@ -226,6 +228,14 @@ def _inner(x, lanes, p, q, q1, r, r1, length):
             x[p, l] += y + z
 
 
+@numba.njit(inline="always", **OPTIONS)
+def _instruction(tape, t):
+    """The words of instruction t."""
+    i = tape[t]
+    head = i[0], i[1], i[2], i[3], i[4], i[5]
+    return (*head, i[6], i[7], i[8], i[9], i[10], i[11], i[12], i[13], i[14])
+
+
 _size = np.uintp
 """Of an index that may be negative NumPy's meaning of that is looked into, for each number."""
 
@@ -272,11 +282,7 @@ def machine(dtype: str, lanes: int) -> Kernel:
                 count = min(lanes, last - start)
                 doubt[start // lanes] = False
                 for t in range(len(tape)):
-                    what, m, n = tape[t, 0], tape[t, 1], tape[t, 2]
-                    d, d0, d1 = tape[t, 3], tape[t, 4], tape[t, 5]
-                    a, a0, a1 = tape[t, 6], tape[t, 7], tape[t, 8]
-                    b, b0, b1 = tape[t, 9], tape[t, 10], tape[t, 11]
-                    c, c0, c1 = tape[t, 12], tape[t, 13], tape[t, 14]
+                    what, m, n, d, d0, d1, a, a0, a1, b, b0, b1, c, c0, c1 = _instruction(tape, t)
                     if what == LOAD:
                         place, step = places[a], places[a, 1]
                         s0, s1 = place[2], place[3] + (place[2] if a0 == 1 else 0)
@@ -340,23 +346,27 @@ def _row(x, to, a, a0, a1, i, n):
 
 
 @numba.njit(**OPTIONS)
+def _in_rows(x, spare, a, a0, a1, m, n):
+    """Where an operand lies whose rows have neighbouring or equal numbers: at `spare`, if it must
+    be moved; and what is spare then."""
+    if n == 1 or a1 == 1 or a1 == 0:
+        return a, a0, a1, spare
+    moved(x, spare, n, 1, x, a, a0, a1, m, n)
+    return spare, n, 1, spare + m * n
+
+
+@numba.njit(**OPTIONS)
 def _entries(x, spare, what, m, n, d, d0, d1, a, a0, a1, b, b0, b1, c, c0, c1):
     """An instruction on entries, of one matrix."""
     if d1 != 1 and (d0 == 1 or n == 1):
         m, n, d0, d1, a0, a1, b0, b1, c0, c1 = n, m, d1, d0, a1, a0, b1, b0, c1, c0
     count = _operands(what)
-    if d1 == 1 and n > 1 and a1 != 1 and a1 != 0:
-        moved(x, spare, n, 1, x, a, a0, a1, m, n)
-        a, a0, a1 = spare, n, 1
-        spare += m * n
-    if d1 == 1 and n > 1 and count > 1 and b1 != 1 and b1 != 0:
-        moved(x, spare, n, 1, x, b, b0, b1, m, n)
-        b, b0, b1 = spare, n, 1
-        spare += m * n
-    if d1 == 1 and n > 1 and count > 2 and c1 != 1 and c1 != 0:
-        moved(x, spare, n, 1, x, c, c0, c1, m, n)
-        c, c0, c1 = spare, n, 1
-        spare += m * n
+    if d1 == 1:
+        a, a0, a1, spare = _in_rows(x, spare, a, a0, a1, m, n)
+        if count > 1:
+            b, b0, b1, spare = _in_rows(x, spare, b, b0, b1, m, n)
+        if count > 2:
+            c, c0, c1, spare = _in_rows(x, spare, c, c0, c1, m, n)
     lanes = x.reshape(x.size, 1)  # so many numbers from one on
     length = n if d1 == 1 else 1
     for i in range(m):
@@ -469,11 +479,7 @@ def machine_for_one(dtype: str) -> Kernel:
             for matrix in range(first, last):
                 doubt[matrix] = False
                 for t in range(len(tape)):
-                    what, m, n = tape[t, 0], tape[t, 1], tape[t, 2]
-                    d, d0, d1 = tape[t, 3], tape[t, 4], tape[t, 5]
-                    a, a0, a1 = tape[t, 6], tape[t, 7], tape[t, 8]
-                    b, b0, b1 = tape[t, 9], tape[t, 10], tape[t, 11]
-                    c, c0, c1 = tape[t, 12], tape[t, 13], tape[t, 14]
+                    what, m, n, d, d0, d1, a, a0, a1, b, b0, b1, c, c0, c1 = _instruction(tape, t)
                     if what == LOAD:
                         place = places[a]
                         s0, s1 = place[2], place[3] + (place[2] if a0 == 1 else 0)

@@ -682,7 +682,7 @@ class Program(Protocol):
     @property
     def solvers(self) -> Solvers: ...
 
-    def plain(self, *arrays: Any) -> bool: ...
+    def kinds(self, arrays: Sequence[Array]) -> Kinds | None: ...
     def replayed(self, tape: Tape, arrays: Sequence[Array]) -> Arrays | None: ...
 
 
@@ -692,14 +692,13 @@ class Framework(Program, Protocol):
     @property
     def team(self) -> Team: ...
 
-    def kinds(self, arrays: Sequence[Array]) -> Kinds | None: ...
     def address(self, x: Array) -> int: ...
     def empty(self, shape: Shape, like: Array) -> Array: ...
 
 
 def evaluated(framework: Program, rule: Rule, inputs: Arrays, outputs: int | None) -> Arrays | None:
     """`rule.evaluate` of a stack, where nothing watches and its tape is faster; else None."""
-    if "evaluate" not in rule.recorded or inputs[0].ndim < 3 or not framework.plain(*inputs):
+    if "evaluate" not in rule.recorded or inputs[0].ndim < 3 or framework.kinds(inputs) is None:
         return None
     (a,) = inputs
     solvers, batch = framework.solvers, a.shape[:-2]
@@ -781,18 +780,12 @@ def _pull(
     rule: Rule, kinds: Kinds, i: int, j: int, wanted: tuple[bool, ...], name: str, compiles: bool
 ) -> _Pull | None:
     """How that is done with arrays of these kinds, of which so many are inputs, and outputs."""
-    shapes = [x and tuple(x[0]) for x in kinds]
-    outputs = [x for x in shapes[i : i + j] if x is not None]
-    *batch, m, n = max(outputs, key=len)
-    k = len(batch)
-    present = [x for x in kinds if x is not None]
-    dtypes = {dtype_name(dtype) for _, _, dtype in present}
-    alike = all([*shape[:k]] == batch for shape, _, _ in present)
-    if not alike or not replays((m, n), dtypes, math.prod(batch), "cpu", name, compiles):
+    what = _about(kinds, i, j, "cpu", name, compiles)
+    if what is None:
         return None
-    own = [x and x[k:] for x in shapes]
-    groups = tuple(own[:i]), tuple(own[i : i + j]), tuple(own[i + j :])
-    return _Pull((rule, *dtypes, *groups, wanted), tuple(batch), kinds, m * n * min(m, n))
+    dtype, groups, batch = what
+    m, n = max(groups[1], key=len)
+    return _Pull((rule, dtype, *groups, wanted), batch, kinds, m * n * min(m, n))
 
 
 def recorded(
@@ -805,30 +798,32 @@ def recorded(
 ) -> tuple[Tape, list[Array], Sequence[int]] | None:
     """The tape of `rule.vjp` of a stack, if it is faster; the stacks (b, ...) it is about; and
     the leading dimensions of the arrays."""
-    k = max(x.ndim for x in outputs) - 2
-    present = [x for x in (*inputs, *outputs, *cotangents) if x is not None]
-    dtype = _worth(solvers, outputs, present) if k else ""
-    if not dtype:
+    arrays = *inputs, *outputs, *cotangents
+    kinds = tuple(x if x is None else (x.shape, (), x.dtype) for x in arrays)
+    where = solvers.platform(max(outputs, key=lambda x: x.ndim)), solvers.name, solvers.compiles
+    what = _about(kinds, len(inputs), len(outputs), *where)
+    if what is None:
         return None
-    shapes = [
-        tuple([None if x is None else tuple(x.shape[k:]) for x in group])
-        for group in (inputs, outputs, cotangents)
-    ]
-    tape = pullback(rule, dtype, *shapes, tuple(wanted))
-    return tape and (tape, flat(solvers, k, present), present[0].shape[:k])
+    dtype, groups, batch = what
+    tape = pullback(rule, dtype, *groups, tuple(wanted))
+    return tape and (tape, flat(solvers, len(batch), [x for x in arrays if x is not None]), batch)
 
 
-_name = functools.lru_cache(64)(dtype_name)  # which takes a microsecond
-
-
-def _worth(solvers: Solvers, matrices: Sequence[Any], present: Sequence[Any]) -> str:
-    """The precision of arrays of which a tape makes more, faster; empty if it does not."""
-    largest = max(matrices, key=lambda x: x.ndim)
-    *batch, m, n = largest.shape
-    dtypes = {_name(x.dtype) for x in present}
-    where = solvers.platform(largest), solvers.name, solvers.compiles
-    alike = all([*x.shape[: len(batch)]] == batch for x in present)
-    return dtypes.pop() if alike and replays((m, n), dtypes, math.prod(batch), *where) else ""
+def _about(
+    kinds: Kinds, i: int, j: int, platform: str, name: str, compiles: bool
+) -> tuple[str, tuple[Any, Any, Any], Shape] | None:
+    """What a tape is about that is faster than words on arrays of which so many are inputs, and
+    outputs: a precision, the shapes of these and of the cotangents, without the leading
+    dimensions, and those."""
+    *batch, m, n = max([shape for shape, _, _ in filter(None, kinds[i : i + j])], key=len)
+    k = len(batch)
+    present = [x for x in kinds if x is not None]
+    dtypes = {dtype_name(dtype) for _, _, dtype in present}
+    alike = all([*shape[:k]] == batch for shape, _, _ in present)
+    if not alike or not replays((m, n), dtypes, math.prod(batch), platform, name, compiles):
+        return None
+    own = [x if x is None else tuple(x[0][k:]) for x in kinds]
+    return dtypes.pop(), (tuple(own[:i]), tuple(own[i : i + j]), tuple(own[i + j :])), tuple(batch)
 
 
 def flat(solvers: Solvers, k: int, arrays: Sequence[Any]) -> list[Array]:
