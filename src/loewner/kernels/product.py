@@ -23,9 +23,9 @@ _features = llvmlite.binding.get_host_cpu_features()
 # a tile is ROWS numbers high and two vectors wide, a multiple of that: no more than there are
 # registers for, and sums enough to wait for none
 if _features.get("avx512f"):
-    ROWS, _BYTES = 8, 64
+    ROWS, VECTOR = 8, 64
 else:
-    ROWS, _BYTES = 4, 32 if _features.get("avx") else 16
+    ROWS, VECTOR = 4, 32 if _features.get("avx") else 16
 
 ALIGNMENT = 64
 """Of the panels, in bytes: vectors that begin at a multiple of their size are read at once."""
@@ -34,14 +34,14 @@ ALIGNMENT = 64
 @numba.njit(inline="always", **OPTIONS)
 def columns(size):
     """How many numbers of so many bytes a tile is wide."""
-    return 2 * _BYTES // size
+    return 2 * VECTOR // size
 
 
 def _tile(context: Any, number: Any, a: Any, b: Any, c: Any, step: Any, length: Any) -> Any:
     """A tile of numbers like the first argument, at the address c and in rows that are so many
     bytes apart, from panels of that length at a and b."""
     size = number.bitwidth // 8
-    lanes = _BYTES // size
+    lanes = VECTOR // size
 
     def build(context, builder, signature, arguments):
         _, a, b, c, step, length = arguments
