@@ -10,6 +10,7 @@ import array_api_strict
 import bench
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -17,8 +18,10 @@ from bench import on_four_devices
 
 import loewner as lw
 from loewner.frameworks import foreign
+from loewner.frameworks.numpy import HOST as NUMPY
 from loewner.frameworks.torch import TEAM, OpenMP
-from loewner.kernels import Decomposition, Threads, choice, choose, compiled
+from loewner.kernels import Decomposition, Threads, choice, choose, compiled, householder
+from loewner.kernels.householder import eigh_of_one, svd_of_one
 
 PRECISIONS = ["float32", "float64", "complex64", "complex128"]
 COUNT = 300
@@ -92,8 +95,8 @@ KERNELS += [("compiled", dtype) for dtype in PRECISIONS[:2]]
 @pytest.mark.parametrize(("kernel", "dtype"), KERNELS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_eigh_by_our_kernels_is_as_accurate_as_lapack(kind, kernel, dtype):
-    for n in (2, 3, 4, 6, 16) if kernel == "compiled" else (2, 3, 4, 6):
-        a = stack(kind, dtype, n, n, hermitian=True)
+    for n in (2, 3, 4, 6, 16, 17, 40, 65) if kernel == "compiled" else (2, 3, 4, 6):
+        a = stack(kind, dtype, n, n, hermitian=True, count=COUNT if n <= 16 else 40)
         found = []
         for method in (kernel, "lapack"):
             w, v = (x.numpy() for x in lw.eigh(torch.asarray(a), method=method))
@@ -111,9 +114,10 @@ def test_eigh_by_our_kernels_is_as_accurate_as_lapack(kind, kernel, dtype):
 def test_svd_by_our_kernels_is_as_accurate_as_lapack(kind, kernel, dtype):
     shapes = [(2, 2, False), (3, 3, False), (4, 4, False), (5, 3, True), (3, 6, False)]
     if kernel == "compiled":
-        shapes += [(16, 16, False), (32, 8, False)]
+        shapes += [(16, 16, False), (32, 8, False), (17, 17, False), (65, 65, False)]
+        shapes += [(60, 20, True), (24, 41, False)]
     for m, n, full in shapes:
-        a = stack(kind, dtype, m, n, hermitian=False)[: COUNT if m < 16 else 60]
+        a = stack(kind, dtype, m, n, hermitian=False, count=COUNT if m < 16 else 40)
         found = [
             [x.numpy() for x in lw.svd(torch.asarray(a), full_matrices=full, method=method)]
             for method in (kernel, "lapack")
@@ -123,7 +127,81 @@ def test_svd_by_our_kernels_is_as_accurate_as_lapack(kind, kernel, dtype):
         s = found[0][1]
         assert (np.diff(s, axis=-1) <= 0).all()
         values = lw.svdvals(torch.asarray(a), method=kernel).numpy()
-        assert (np.abs(values - s) <= 8 * np.finfo(dtype).eps * s[:, :1]).all()
+        info = np.finfo(dtype)
+        unit = np.maximum(info.eps * s[:, :1], info.smallest_subnormal)
+        assert (np.abs(values - s) <= 8 * unit).all()
+
+
+@pytest.mark.parametrize("function", [lw.eigvalsh, lw.svdvals])
+@pytest.mark.parametrize("kind", ["random", "graded", "repeated"])
+def test_values_by_the_qr_algorithm_agree_with_fifty_digits(kind, function):
+    (a,) = stack(kind, "float64", 20, 20, hermitian=function is lw.eigvalsh, count=1)
+    with mpmath.workdps(50):
+        exact = mpmath.matrix(a.tolist())
+        values = mpmath.eigsy(exact, eigvals_only=True) if function is lw.eigvalsh else None
+        values = values or mpmath.svd_r(exact, compute_uv=False)
+    expected = np.array([float(x) for x in values])
+    values = function(a, method="compiled")
+    both = (lw.eigh if function is lw.eigvalsh else lw.svd)(a, method="compiled")
+    size = np.abs(expected).max()
+    for found in (values, *(x for x in both if x.ndim == 1)):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=8 * np.finfo(float).eps * size)
+
+
+@pytest.mark.parametrize("n", [17, 64, 200])
+def test_eigenvalues_of_the_matrices_of_kac_and_of_springs_are_known(n):
+    k = np.arange(1, n)
+    kac = np.diag(np.sqrt(k * (n - k)), 1)
+    springs = 2 * np.eye(n) - np.eye(n, k=1) - np.eye(n, k=-1)
+    angles = np.arange(1, n + 1) * np.pi / (n + 1)
+    known = [(kac + kac.T, 2.0 * np.arange(n) - n + 1), (springs, 2 - 2 * np.cos(angles))]
+    for a, expected in known:
+        for b in (a, a[::-1, ::-1], -a[::-1, ::-1]):
+            signed = expected if (b == a).all() or (b == a[::-1, ::-1]).all() else -expected[::-1]
+            w, v = lw.eigh(b, method="compiled")
+            unit = np.finfo(float).eps * expected.max()
+            np.testing.assert_allclose(w, signed, rtol=0, atol=16 * unit)
+            np.testing.assert_array_equal(w, lw.eigvalsh(b, method="compiled"))
+            np.testing.assert_allclose(b @ v, v * w, rtol=0, atol=16 * unit)
+
+
+@pytest.mark.parametrize("n", [17, 64, 200])
+@pytest.mark.parametrize("turned", [False, True], ids=["upper", "lower"])
+def test_singular_values_of_a_bidiagonal_matrix_of_ones_are_sines(n, turned):
+    a = np.eye(n) + np.eye(n, k=-1 if turned else 1)
+    sines = 2 * np.sin((2 * np.arange(n, 0, -1) - 1) * np.pi / (4 * n + 2))
+    for found in (lw.svdvals(a, method="compiled"), lw.svd(a, method="compiled")[1]):
+        np.testing.assert_allclose(found, sines, rtol=0, atol=16 * np.finfo(float).eps)
+
+
+def test_matrices_that_fall_into_blocks_have_the_singular_values_of_the_blocks():
+    rng = np.random.default_rng(0)
+    blocks = [np.diag(x) + np.diag(y[1:], 1) for x, y in rng.standard_normal((4, 2, 12))]
+    blocks += [1e-9 * blocks[0], np.eye(5, k=1), np.zeros((3, 3)), blocks[1][::-1, ::-1].T]
+    size = sum(map(len, blocks))
+    whole = np.zeros((size, size))
+    i = 0
+    for block in blocks:
+        whole[i : i + len(block), i : i + len(block)] = block
+        i += len(block)
+    expected = np.concatenate([np.linalg.svd(x)[1] for x in blocks])
+    for a in (whole, whole[::-1, ::-1].T):
+        for found in (lw.svdvals(a, method="compiled"), lw.svd(a, method="compiled")[1]):
+            np.testing.assert_allclose(found, np.sort(expected)[::-1], rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("n", [2, 30])
+def test_singular_values_are_found_by_rotations_if_not_by_quotients(n):
+    rng = np.random.default_rng(0)
+    x = np.zeros(20 * n)
+    for zero in (None, 0, n - 1):
+        d, e = rng.standard_normal((2, n))
+        d[zero if zero is not None else []] = 0
+        expected = np.linalg.svd(np.diag(d) + np.diag(e[1:], 1))[1]
+        x[:n], x[n : 2 * n - 1] = d, e[1:]
+        how = 2.0**-53, 2.0**-900, False
+        householder.diagonalized_bidiagonal(x, 0, n, n, 0, 0, 0, 0, 0, 2 * n, *how)
+        np.testing.assert_allclose(np.sort(np.abs(x[:n]))[::-1], expected, atol=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -174,16 +252,20 @@ METHODS = [(fw, "jacobi") for fw in bench.FRAMEWORKS]
 METHODS += [(fw, "compiled") for fw in bench.FRAMEWORKS]
 
 
+@pytest.mark.parametrize("n", [3, 17])
 @pytest.mark.parametrize("function", [lw.eigh, lw.svd, lw.eigvalsh, lw.svdvals])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize(("fw", "method"), METHODS, ids=lambda x: getattr(x, "name", x))
-def test_what_is_not_finite_stays_in_its_matrix(fw, method, bad, function):
+def test_what_is_not_finite_stays_in_its_matrix(fw, method, bad, function, n):
+    if n > 3 and method == "jacobi":
+        pytest.skip("that the order makes no difference to")
+
     def factors(a):
         found = function(fw.array(a), method=method)
         return [np.asarray(x) for x in (found if isinstance(found, tuple) else (found,))]
 
     for kind in ("random", "identity"):
-        clean = stack(kind, "float64", 3, 3, hermitian=True)[:5]
+        clean = stack(kind, "float64", n, n, hermitian=True, count=5)
         a = clean.copy()
         a[2, 0, 0] = bad
         for x, y in zip(factors(a), factors(clean), strict=True):
@@ -203,10 +285,11 @@ def loss(fw, a, method):
 def test_gradients_do_not_depend_on_the_method(fw, method, dtype):
     if method == "compiled" and dtype == "complex128":
         pytest.skip("the compiled kernel is for real matrices")
-    a = stack("random", dtype, 3, 3, hermitian=True)[:4]
-    losses = (functools.partial(loss, fw, method=method) for method in (method, "lapack"))
-    found = [fw.grad(f, (a,))[0] for f in losses]
-    np.testing.assert_allclose(*found, rtol=1e-10, atol=1e-10 * np.abs(found[1]).max())
+    for n in (3, 24) if method == "compiled" else (3,):
+        a = stack("random", dtype, n, n, hermitian=True, count=4)
+        losses = (functools.partial(loss, fw, method=method) for method in (method, "lapack"))
+        found = [fw.grad(f, (a,))[0] for f in losses]
+        np.testing.assert_allclose(*found, rtol=1e-10, atol=1e-10 * np.abs(found[1]).max())
 
 
 def test_array_api_libraries_have_the_kernel():
@@ -242,9 +325,11 @@ def test_a_large_stack_of_small_matrices_is_not_left_to_lapack(monkeypatch, inst
         for operation in ("eigh", "svd"):
             stack = choose(operation, (3, 3), "float64", 10**5, "cpu", framework, True)
             single = choose(operation, (3, 3), "float64", 1, "cpu", framework, True)
-            large = choose(operation, (64, 64), "float64", 10**5, "cpu", framework, True)
-            assert (stack.method, single.method, large.method) == (ours, "lapack", "lapack")
-    assert choose("eigh", (17, 17), "float64", 10**5, "cpu", "JAX", True).method == "lapack"
+            large = choose(operation, (64, 64), "float64", 1, "cpu", framework, True)
+            larger = choose(operation, (300, 300), "float64", 10**5, "cpu", framework, True)
+            assert (stack.method, single.method, larger.method) == (ours, "lapack", "lapack")
+            assert large.method == ("compiled" if installed else "lapack")
+    assert choose("eigh", (17, 17), "complex128", 10**5, "cpu", "JAX", True).method == "lapack"
     assert choose("eigh", (3, 3), "float64", 10**5, "tpu", "JAX", True).method == "lapack"
     assert choose("eigh", (3, 3), "float64", 10**5, "cpu", "JAX", True, "lapack").method == "lapack"
     assert choose("eigh", (64, 64), "float64", 1, "tpu", "JAX", True, "jacobi").method == "jacobi"
@@ -267,10 +352,14 @@ def test_a_compiled_kernel_is_refused_where_there_is_none(monkeypatch):
 def test_threads_share_out_a_stack_without_a_trace(dtype, many, monkeypatch):
     monkeypatch.setattr(many, "least", 1.0)
     how = Decomposition("svd")
-    for shape in ((1003, 3, 3), (1003, 6, 4), (1003, 4, 6), (30, 16, 16)):
+    for shape in ((1003, 3, 3), (1003, 6, 4), (1003, 4, 6), (30, 16, 16), (30, 20, 18)):
         a = np.random.default_rng(0).standard_normal(shape).astype(dtype)
-        whole = compiled.decomposed(how, a, Threads(lambda: 1))
-        parts = compiled.decomposed(how, a, many)
+        monkeypatch.setattr(NUMPY, "team", Threads(lambda: 1))
+        whole = compiled.decomposed(how, a, NUMPY)
+        monkeypatch.setattr(NUMPY, "team", many)
+        parts = compiled.decomposed(how, a, NUMPY)
+        assert parts is not None
+        assert whole is not None
         for x, y in zip(parts, whole, strict=True):
             assert (x == y).all()
 
@@ -342,6 +431,22 @@ def test_another_version_of_the_interface_of_xla_is_left_alone(monkeypatch):
         jax.jit(lambda a: lw.svd(a, method="compiled")).lower(a)
 
 
+@pytest.mark.parametrize("function", [lw.eigh, lw.svd, lw.svdvals])
+def test_one_matrix_that_is_not_finite_is_refused_as_lapack_does(function):
+    a = np.full((32, 32), np.nan)
+    if function is lw.eigh:
+        a = np.eye(32) + np.diag([np.inf], 31) + np.diag([np.inf], -31)
+    outcomes = []
+    for method in ("auto", "lapack"):
+        for x, error in ((a, np.linalg.LinAlgError), (torch.asarray(a), RuntimeError)):
+            try:
+                found = function(x, method=method)
+                outcomes.append(np.isnan(np.asarray(found[0])).any())
+            except error:
+                outcomes.append("refused")
+    assert outcomes[:2] == outcomes[2:]
+
+
 def test_the_compiled_kernel_reads_tensors_that_are_views():
     a = torch.asarray(stack("random", "complex128", 3, 3, hermitian=False))
     for view in (a.conj().imag, a.real.mT, a[::2].real, a[:1].real.expand(70, 3, 3)):
@@ -368,6 +473,7 @@ def test_no_two_kernels_share_files_on_disk():
     ]
     kernels += [compiled.svd_kernel(m, 2, k, True, "float64") for m, k in ((2, 2), (3, 2), (3, 3))]
     kernels += [compiled.eigh_kernel(3, True, True, "float32")]
+    kernels += [of_one(x) for of_one in (eigh_of_one, svd_of_one) for x in ("float32", "float64")]
     caches = [kernel.compiled._cache for kernel in kernels]
     assert len({cache._name for cache in caches}) == len(kernels)
     assert len({cache._cache_file._index_path for cache in caches}) == len(kernels)

@@ -182,7 +182,7 @@ def test_a_tape_without_memory_raises_and_keeps_no_thread_waiting(n, impatient, 
 
 
 def test_a_small_stack_of_middling_matrices_follows_the_tape(impatient, replays_seen):
-    function, a = FUNCTIONS["svd"], gaussian(2, 3, 30, 20)
+    function, a = FUNCTIONS["svd"], gaussian(2, 3, 30, 24)
     g = cotangents(function, a)
     found = pulled(function, a, g)
     assert replays_seen == [False]

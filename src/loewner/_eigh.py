@@ -41,10 +41,12 @@ def eigh(
         first derivative to about 1e-8 in double precision (3e-4 in single), at the price of
         as much in the eigenvalues. For code that cannot be rewritten with `funm`.
     method : {"auto", "lapack", "jacobi", "compiled"}, default "auto"
-        By which algorithm: the framework's own solver, or Jacobi's method, in array operations
-        on all matrices of a stack at once, or compiled by Numba (real matrices on the CPU; in
-        JAX, on one device). By default the one that is measured to be faster: Jacobi's for
-        stacks of small matrices, compiled if Numba is installed.
+        By which algorithm: the framework's own solver; Jacobi's method, in array operations on
+        all matrices of a stack at once; or a kernel that Numba compiles (real matrices on the
+        CPU; in JAX, on one device), of Jacobi's method up to order 16, else of Householder's
+        reduction and the QR algorithm. By default the one that is measured to be faster: Jacobi's
+        for stacks of small matrices, and, if Numba is installed, the compiled ones, up to order 128
+        (`eigvalsh`: 256).
     checks : {"off", "warn", "raise", "nan"}, optional
         What happens when a derivative is not determined, as in `set_checks`.
 

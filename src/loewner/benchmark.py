@@ -130,7 +130,7 @@ def _stacks(quick: bool) -> list[Row]:
         *add("eigh svd eigvalsh svdvals", _square(2, 3, 4, 6, 8, 16, batch=10_000)),
         *add("eigh svd", _square(2, 3, 4, 8, batch=10_000), "float32"),
         *add("eigvalsh svdvals", _square(3, 8, batch=10_000), "float32"),
-        *add("eigh svd", [(1000, 3, 3), (100_000, 3, 3)]),
+        *add("eigh svd", [(1000, 3, 3), (100_000, 3, 3), (1000, 32, 32)]),
         *add("eigh", [(1_000_000, 2, 2)], derivatives="value"),
         *add("nearest_rotation", _square(3, batch=10_000), "float32 float64"),
         *add("nearest_rotation", _square(3, batch=100_000)),
@@ -143,7 +143,7 @@ def _dense(quick: bool) -> list[Row]:
     add = functools.partial(_product, "dense")
     if quick:
         return [*add("eigh", _square(64)), *add("svd", [(64, 64), (256, 64)])]
-    small, large = _square(64, 128, 256, 512), _square(1024)
+    small, large = _square(32, 64, 128, 256, 512), _square(1024)
     tall = [(256, 64), (512, 128), (1024, 256)]
     return [
         *add("eigh eigvalsh", small + large),

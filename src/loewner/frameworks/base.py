@@ -6,11 +6,9 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from ..kernels import Kinds, Tape, Team, evaluated, followed, pulled_back
+from ..kernels import Host, Kinds, Tape, evaluated, followed, pulled_back
 from ..rules.rule import Array, Arrays, LinearEquation, Ops, Rule, Solve, Solvers
-from .numpy import TEAM
+from .numpy import HOST
 from .plain import PLAIN, Words, numbers
 
 
@@ -63,8 +61,8 @@ class Framework(Words):
         """What a derivative of a rule is stated in: of NumPy's arrays, quicker words."""
         return PLAIN if numbers(*arrays) else self
 
-    team: Team = TEAM
-    """The threads that compiled kernels are shared out to."""
+    host: Host = HOST
+    """Where compiled kernels work."""
 
     def replayed(self, tape: Tape, arrays: Sequence[Array]) -> Arrays | None:
         """What a tape makes of `plain` stacks (b, ...); None if a matrix is in doubt."""
@@ -83,14 +81,6 @@ class Framework(Words):
             None if x is None else (x.shape, tuple(s // x.itemsize for s in x.strides), x.dtype)
             for x in arrays
         )
-
-    def address(self, x: Array) -> int:
-        """That of its first number."""
-        return x.ctypes.data
-
-    def empty(self, shape: tuple[int, ...], like: Array) -> Array:
-        """An array of a shape, whose numbers are still to be written."""
-        return np.empty(shape, like.dtype)
 
     def plain(self, *arrays: Array) -> bool:
         """Whether arrays are known to be numbers, of which nothing follows what becomes of them."""

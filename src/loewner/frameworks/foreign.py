@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import re
 import sys
 import threading
@@ -39,8 +40,8 @@ def known() -> bool:
 
 
 def decomposed(decomposition: Decomposition, a: jax.Array) -> tuple[jax.Array, ...]:
-    """The factors of real matrices (b, m, n)."""
-    b, m, n = a.shape
+    """The factors of real matrices (..., m, n)."""
+    *batch, m, n = a.shape
     if m < n:
         return transposed(decomposed(decomposition, a.mT))
     shapes = decomposition.shapes(m, n)
@@ -49,14 +50,18 @@ def decomposed(decomposition: Decomposition, a: jax.Array) -> tuple[jax.Array, .
         needed("numba", "method='compiled'")
         from ..kernels import compiled
 
-        kernel = compiled.kernel_for(decomposition, m, n, a.dtype.name)
-        places = range(1 + len(shapes))
-        return kernel, [0] * len(places), places[:1], places[1:], kernel.work
+        kernel, sizes, work = compiled.kernel_for(decomposition, m, n, a.dtype.name)
+        places = range(len(sizes), len(sizes) + 1 + len(shapes))
+        own = [*sizes, *[0] * len(places)]
+        return kernel, own, places[:1], places[1:], work * kernel.work
 
     triangle = "lower" if decomposition.lower else "upper"
     what = f"{decomposition.operation}_{m}_{n}_{decomposition.full:d}"
+    b = math.prod(batch)
     results = [jax.ShapeDtypeStruct((b, *x), a.dtype) for x in shapes]
-    return tuple(_call(f"{what}_{triangle}_{a.dtype.name}", made, results, a))
+    name = f"{what}_{triangle}_{a.dtype.name}"
+    found = _call(name, made, results, a.reshape(b, m, n))
+    return tuple(x.reshape(*batch, *x.shape[1:]) for x in found)
 
 
 def replayed(tape: Tape, arrays: Sequence[jax.Array]) -> tuple[list[jax.Array | None], jax.Array]:

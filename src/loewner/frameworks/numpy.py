@@ -12,7 +12,7 @@ from typing import Any
 import array_api_compat.numpy as _compat
 import numpy as np
 
-from ..kernels import Decomposition, Threads
+from ..kernels import Decomposition, Team, Threads
 from ..rules.pieces import diagonal_matrix, hermitian_from_triangle
 from ..rules.rule import Array, Arrays
 
@@ -49,8 +49,8 @@ class StandardSolvers:
     def on_all_cores(self, kernel: Any, a: Array) -> Arrays:
         return kernel(a)
 
-    def compiled(self, decomposition: Decomposition, a: Array) -> Arrays:
-        return decomposition.compiled(np.asarray(a), TEAM)
+    def compiled(self, decomposition: Decomposition, a: Array) -> Arrays | None:
+        return decomposition.compiled(a, HOST)
 
     def eigh(self, a: Array, lower: bool) -> tuple[Array, Array]:
         w, v = self.xp.linalg.eigh(hermitian_from_triangle(self.xp, a, lower))
@@ -230,7 +230,22 @@ def _threads() -> int:
     return importlib.import_module("numba").config.NUMBA_NUM_THREADS
 
 
-TEAM = Threads(_threads)
+class _Host:
+    """Of NumPy's arrays, and of what becomes one of them without a copy."""
+
+    team: Team = Threads(_threads)
+
+    def dense(self, a):
+        return np.ascontiguousarray(a)
+
+    def address(self, x):
+        return x.ctypes.data
+
+    def empty(self, shape, like):
+        return np.empty(shape, like.dtype)
+
+
+HOST = _Host()
 
 
 def filled_in_blocks(kernel: Any, a: Array, block: int, empty: Any) -> Arrays:

@@ -189,6 +189,24 @@ def _team() -> Team:
 TEAM = _team()
 
 
+class _Host:
+    """Of tensors on the CPU."""
+
+    team: Team = TEAM
+
+    def dense(self, a):
+        return a.detach().resolve_neg().contiguous()
+
+    def address(self, x):
+        return x.data_ptr()
+
+    def empty(self, shape, like):
+        return like.new_empty(shape)
+
+
+HOST = _Host()
+
+
 @torch.compiler.assume_constant_result
 def _numba() -> bool:
     return has_numba()
@@ -215,6 +233,7 @@ class TorchSolvers:
             type(a) not in (torch.Tensor, torch.nn.Parameter)
             or is_functorch_wrapped_tensor(a)
             or is_legacy_batchedtensor(a)
+            or torch._C._get_tracing_state() is not None  # by torch.jit.trace
             or bool(_get_current_dispatch_mode_stack())
         )
         return "unknown" if opaque else a.device.type
@@ -257,8 +276,7 @@ class TorchSolvers:
         return tuple(torch.cat(x) for x in zip(*found, strict=True))
 
     def compiled(self, decomposition, a):
-        found = decomposition.compiled(a.numpy(force=True), TEAM)
-        return tuple(torch.from_numpy(x) for x in found)
+        return decomposition.compiled(a, HOST)
 
     def eigh(self, a, lower):
         w, v = torch.linalg.eigh(a, "L" if lower else "U")
@@ -356,7 +374,7 @@ class Torch(Framework):
     name = "PyTorch"
     solvers = TorchSolvers()
     xp = TorchSolvers.xp
-    team = TEAM
+    host = HOST
     precisions = torch.float64, torch.float32, torch.complex128, torch.complex64
 
     def call(self, rule: Rule, *inputs: Array, outputs: int | None = None) -> Arrays:
@@ -405,12 +423,6 @@ class Torch(Framework):
             else:
                 found.append((x.shape, x.stride(), x.dtype))
         return tuple(found)
-
-    def address(self, x):
-        return x.data_ptr()
-
-    def empty(self, shape, like):
-        return like.new_empty(shape)
 
     def constant(self, x):
         if not torch.compiler.is_compiling() and is_legacy_batchedtensor(x):

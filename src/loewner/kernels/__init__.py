@@ -8,11 +8,12 @@ PyTorch of matrices up to a middling order, follow the `Tape` of their rule.
 from .choice import METHODS, Plan, choose, dtype_name, replayable
 from .decomposition import Decomposition, transposed
 from .tape import Kinds, Tape, evaluated, folded, followed, pulled_back, recorded
-from .team import Team, Threads
+from .team import Host, Team, Threads
 
 __all__ = [
     "METHODS",
     "Decomposition",
+    "Host",
     "Kinds",
     "Plan",
     "Tape",

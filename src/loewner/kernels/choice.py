@@ -85,10 +85,8 @@ def choose(
             "method='compiled' is for real matrices on the CPU, in NumPy, PyTorch, autograd, and "
             f"JAX on one device, not for {dtype} in {framework} on {platform!r}"
         )
-    if method == "auto" and compiles and n <= 16 and m <= 4 * n:
-        worth = n > 1 and batch >= LEAST_COMPILED
-        worth = worth and (has_numba() if numba is None else numba)
-        method = "compiled" if worth else "auto"
+    if method == "auto" and compiles and _compiled_wins(operation, (m, n), batch, framework):
+        method = "compiled" if (has_numba() if numba is None else numba) else "auto"
     if method == "compiled":
         return Plan("compiled")
     reduced = False
@@ -107,6 +105,26 @@ def choose(
         return Plan("jacobi")  # no loops: XLA shares it out to the cores itself
     size = n * n + (m * n if kind == "svd" else n * n // 2)
     return Plan("jacobi", max(256, _ENTRIES.get(framework, 2**17) // size))
+
+
+def _compiled_wins(operation: str, shape: tuple[int, int], batch: int, framework: str) -> bool:
+    """Whether a compiled kernel is the fastest for real matrices on the CPU, if there is one."""
+    m, n = shape
+    if m > 4 * n or reducible(operation, shape, framework):
+        return False
+    if n <= MOST_IN_LANES:
+        return n > 1 and batch >= LEAST_COMPILED
+    first, last = _ALONE[operation]
+    return n <= last and (n >= first or batch >= _STACK)
+
+
+def usual(operation: str, shape: tuple[int, int], framework: str) -> bool:
+    """Whether the framework's own kernel is the one for one matrix, wherever it is."""
+    m, n = max(shape), min(shape)
+    first, last = _ALONE[operation]
+    if not isinstance(n, int):
+        return not reducible(operation, shape, framework)  # it is a symbol
+    return not (first <= n <= last and m <= 4 * n) and not reducible(operation, shape, framework)
 
 
 def reducible(operation: str, shape: tuple[int, int], framework: str) -> bool:
@@ -150,9 +168,20 @@ def has_numba() -> bool:
         return False
 
 
+MOST_IN_LANES = 16
+"""The largest order at which compiled kernels work on many matrices at a time, by Jacobi's method;
+larger ones they take by themselves, by the QR algorithm."""
+
 LEAST_COMPILED = 64
-"""The least batch at which the compiled kernel wins: one block of it. Its first use takes a
-second, and later processes find it on disk."""
+"""The least batch at which the former win: one block of them. Their first use takes a second, and
+later processes find them on disk."""
+
+_ALONE = {"eigh": (24, 128), "eigvalsh": (48, 256), "svd": (24, 256), "svdvals": (48, 256)}
+"""By operation, the orders at which the latter win of one matrix alone, against LAPACK on two
+threads."""
+
+_STACK = 4
+"""So many matrices are a stack, in which they win at lower orders as well."""
 
 _LEAST = {
     ("JAX", "eigh"): dict.fromkeys((2, 3, 4, 5), 64),

@@ -11,11 +11,11 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from .._optional import needed
-from .choice import LEAST_TURNED, Plan, choose, dtype_name, reducible
+from .choice import LEAST_TURNED, Plan, choose, dtype_name, usual
 
 if TYPE_CHECKING:
     from ..rules.rule import Array, Arrays, Solvers
-    from .team import Team
+    from .team import Host
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,25 +70,24 @@ class Decomposition:
 
     def evaluate(self, solvers: Solvers, a: Array) -> Arrays:
         """The factors; a kernel of our own is handed one block of the stack at a time."""
-        one = a.ndim == 2 and self.method in ("auto", "lapack")
-        if one and not reducible(self.operation, a.shape, solvers.name):
+        if a.ndim == 2 and self.method == "auto" and usual(self.operation, a.shape, solvers.name):
             return self.mark(solvers, a, self.lapack(solvers, a))  # in no need of a plan
         plan = self.plan(solvers, a)
         lapack = self.reduced if plan.reduced else self.lapack
         if plan.method == "lapack" and not plan.shared:
             return self.mark(solvers, a, lapack(solvers, a))
+        if plan.method == "compiled":
+            found = solvers.compiled(self, a)  # which marks itself what it meets that is not finite
+            return self.mark(solvers, a, self.lapack(solvers, a)) if found is None else found
         batch = tuple(a.shape[:-2])
         flat = solvers.xp.reshape(a, (-1, *a.shape[-2:]))
-        if plan.method == "compiled":
-            found = solvers.compiled(self, flat)
-        elif plan.shared:
+        if plan.shared:
             found = solvers.on_all_cores(functools.partial(lapack, solvers), flat)
         else:
             kernel = functools.partial(self.jacobi, solvers)
             found = solvers.in_blocks(kernel, flat, plan.block or flat.shape[0])
         found = tuple(solvers.xp.reshape(x, (*batch, *x.shape[1:])) for x in found)
-        # the compiled kernel marks itself what it meets that is not finite
-        return found if plan.method == "compiled" else self.mark(solvers, a, found)
+        return self.mark(solvers, a, found)
 
     def mark(self, solvers: Solvers, a: Array, found: Arrays) -> Arrays:
         """The factors, NaN where they are to be."""
@@ -129,7 +128,7 @@ class Decomposition:
             return transposed(self.reduced(solvers, xp.matrix_transpose(a)))
         r, times_q = solvers.qr(a)
         try:
-            found = self.lapack(solvers, r)
+            found = self.evaluate(solvers, r)
         except (RuntimeError, ValueError):
             return self.lapack(solvers, a)  # what is wrong concerns some of the matrices, or all
         s = found[0]
@@ -150,12 +149,15 @@ class Decomposition:
             return jacobi.eigh(solvers, a, self.lower, self.vectors)
         return jacobi.svd(solvers, a, self.full, self.vectors)
 
-    def compiled(self, a: Array, team: Team) -> Arrays:
-        """By Jacobi's method, compiled, of real matrices (b, m, n), NumPy arrays."""
+    def compiled(self, a: Array, host: Host) -> Arrays | None:
+        """By a kernel that Numba compiles, of real matrices (..., m, n).
+
+        None of a single one for which that finds nothing: the framework may want to say so.
+        """
         needed("numba", "method='compiled'")
         from . import compiled  # half a second, for Numba
 
-        return compiled.decomposed(self, a, team)
+        return compiled.decomposed(self, a, host)
 
 
 def transposed(factors: Arrays) -> Arrays:

@@ -16,10 +16,7 @@ import math
 import numba
 import numpy as np
 
-from ..rules.rule import Arrays
-from .decomposition import Decomposition, transposed
-from .native import COUNT, OPTIONS, OWN, Kernel, array, finished, run, taken, words
-from .team import Team
+from .native import COUNT, OPTIONS, OWN, Kernel, array, finished, taken, words
 
 LANES = 64
 _SWEEPS = 40
@@ -31,25 +28,6 @@ _RANGES = {
     (32, 4): (2.0**-8, 2.0**8),
 }
 """By bits and the power that is formed: the sizes of entries of which none is lost."""
-
-
-def kernel_for(decomposition: Decomposition, m: int, n: int, dtype: str) -> Kernel:
-    """The kernel for matrices (m, n) with m >= n, whose arrays are a stack and its factors."""
-    vectors = decomposition.vectors
-    if decomposition.hermitian:
-        return eigh_kernel(n, decomposition.lower, vectors, dtype)
-    return svd_kernel(m, n, m if decomposition.full else n, vectors, dtype)
-
-
-def decomposed(decomposition: Decomposition, a: np.ndarray, team: Team) -> Arrays:
-    """The factors of real matrices (b, m, n)."""
-    b, m, n = a.shape
-    if m < n:
-        return transposed(decomposed(decomposition, a.mT, team))
-    found = tuple(np.empty((b, *x), a.dtype) for x in decomposition.shapes(m, n))
-    kernel = kernel_for(decomposition, m, n, a.dtype.name)
-    run(kernel, b, team, np.ascontiguousarray(a), *found)
-    return found
 
 
 @numba.njit(**OPTIONS)
@@ -252,7 +230,7 @@ def eigh_kernel(n: int, lower: bool, vectors: bool, dtype: str) -> Kernel:
             finished(address, end - begin)
 
     name = f"eigh_{n}_{'lower' if lower else 'upper'}_{vectors:d}_{dtype}"
-    return Kernel(kernel, name, LANES, n**3)
+    return Kernel(kernel, name, LANES)
 
 
 @functools.cache
@@ -363,7 +341,7 @@ def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Kernel:
                             vh[start + l] = np.nan
             finished(address, end - begin)
 
-    return Kernel(kernel, f"svd_{m}_{n}_{k}_{vectors:d}_{dtype}", LANES, m * n**2)
+    return Kernel(kernel, f"svd_{m}_{n}_{k}_{vectors:d}_{dtype}", LANES)
 
 
 @numba.njit(**OPTIONS)

@@ -52,10 +52,10 @@ class Kernel:
     lanes : int
         How many matrices it works at a time.
     work : float
-        What one matrix takes, in turned pairs of numbers.
+        How many turned pairs of numbers take as long as one unit of the work that it is given.
     """
 
-    def __init__(self, function: Callable[[int], None], name: str, lanes: int, work: float):
+    def __init__(self, function: Callable[[int], None], name: str, lanes: int, work: float = 1):
         self.lanes, self.work = lanes, work
         _keep_freed_memory()
         self.compiled: Any = kept(numba.cfunc, numba.types.void(_int64), function, name)
@@ -80,7 +80,7 @@ def kept(compiler: Any, signature: Any, function: Callable[..., Any], name: str)
 @functools.cache
 def _stamp() -> str:
     """Of the files whose constants and functions are compiled into kernels of other files."""
-    names = "native.py", "product.py", "tape.py"
+    names = "dqds.py", "native.py", "product.py", "rows.py", "tape.py"
     text = b"".join(Path(__file__).with_name(x).read_bytes() for x in names)
     return hashlib.sha256(text).hexdigest()[:8]
 
@@ -98,23 +98,18 @@ def _keep_freed_memory() -> None:
 
 def shares(b: int, lanes: int, work: float, threads: int, least: float) -> tuple[int, int]:
     """How many threads are worth it, and how many of b matrices they take at a time."""
+    if b <= lanes:
+        return 1, lanes
     blocks = -(-b // lanes)
     count = max(1, min(threads, blocks, int(b * work / least)))
     steps = _STEPS * count if count > 1 else 1
     return count, lanes * -(-blocks // steps)
 
 
-def run(kernel: Kernel, b: int, team: Team, *own: Any) -> None:
-    """The kernel on a job of b matrices; an array stands for its address."""
-    words = [x.ctypes.data if isinstance(x, np.ndarray) else x for x in own]
-    job = Job("q", [0, b, 0, 0, *words])  # made in half the time of NumPy's arrays
-    launch(kernel, job, b, team, kernel.work)
-
-
 def launch(
     kernel: Kernel, job: Job[int], b: int, team: Team, work: float, joint: bool = False
 ) -> None:
-    """The kernel on a job of b matrices, each of which takes so much work.
+    """The kernel on a job of b matrices, each of which takes so many turned pairs of numbers.
 
     All threads are sent to it if they may work on one matrix together, `joint`.
     """

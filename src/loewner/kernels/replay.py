@@ -84,8 +84,8 @@ class Replay:
 
     def __call__(self, framework: Framework, arrays: Sequence[Any]) -> tuple[Any, ...] | None:
         """The results; None if a matrix is in doubt."""
-        address, first = framework.address, arrays[0]
-        found = [x if x is None else framework.empty(x, first) for x in self._shapes]
+        host, address, first = framework.host, framework.host.address, arrays[0]
+        found = [x if x is None else host.empty(x, first) for x in self._shapes]
         job, doubt = self._job[:], Job("b", bytes(self._blocks))
         i = self._doubt
         job[i], _ = doubt.buffer_info()
@@ -96,7 +96,7 @@ class Replay:
             if x is not None:
                 job[i + 1] = address(x)
             i += 4
-        launch(self._kernel, job, self._b, framework.team, self._work, self._joint)
+        launch(self._kernel, job, self._b, host.team, self._work, self._joint)
         return None if any(doubt) else tuple(found)
 
 

@@ -28,7 +28,7 @@ import numpy as np
 from ..rules.pieces import crowded, diagonal_matrix
 from ..rules.rule import QUICKER, Array, Arrays, LinearEquation, Rule, Solvers
 from .choice import LEAST_COMPILED, REPLAYED, dtype_name, replays
-from .team import Team
+from .team import Host
 
 LOAD, STORE, DOUBT, MATMUL, ADD, SUBTRACT, MULTIPLY, DIVIDE, MAXIMUM = range(9)
 LESS, LESS_EQUAL, EQUAL, WHERE, NEGATIVE, ABS, SQRT, COPY = range(9, 17)
@@ -690,10 +690,7 @@ class Framework(Program, Protocol):
     """What a tape needs of a framework."""
 
     @property
-    def team(self) -> Team: ...
-
-    def address(self, x: Array) -> int: ...
-    def empty(self, shape: Shape, like: Array) -> Array: ...
+    def host(self) -> Host: ...
 
 
 def evaluated(framework: Program, rule: Rule, inputs: Arrays, outputs: int | None) -> Arrays | None:

@@ -26,6 +26,25 @@ class Team(Protocol):
         ...
 
 
+class Host(Protocol):
+    """Where compiled kernels work: the memory and the threads of a framework's arrays."""
+
+    team: Team
+    """The threads that they are shared out to."""
+
+    def dense(self, a: Any) -> Any:
+        """An array of the numbers of another, without gaps between them."""
+        ...
+
+    def address(self, x: Any) -> int:
+        """That of the first number of an array."""
+        ...
+
+    def empty(self, shape: tuple[int, ...], like: Any) -> Any:
+        """An array of a shape, whose numbers are still to be written."""
+        ...
+
+
 class Threads:
     """Threads that are started for each job.
 

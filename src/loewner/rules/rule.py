@@ -93,8 +93,9 @@ class Solvers(Protocol):
         """kernel(a), of a part of the stack (b, m, n) on each core."""
         ...
 
-    def compiled(self, decomposition: Any, a: Array) -> Arrays:
-        """A `kernels.Decomposition` of real matrices (b, m, n) by a compiled kernel."""
+    def compiled(self, decomposition: Any, a: Array) -> Arrays | None:
+        """A `kernels.Decomposition` of real matrices (..., m, n) by a compiled kernel; None of
+        one alone for which that finds nothing."""
         ...
 
     def eigh(self, a: Array, lower: bool) -> tuple[Array, Array]: ...
