@@ -110,7 +110,7 @@ def choose(
 def _compiled_wins(operation: str, shape: tuple[int, int], batch: int, framework: str) -> bool:
     """Whether a compiled kernel is the fastest for real matrices on the CPU, if there is one."""
     m, n = shape
-    if m > 4 * n or reducible(operation, shape, framework):
+    if m > 4 * n or (m >= 3 * n and n >= _TALL.get(framework, 0)):
         return False
     if n <= MOST_IN_LANES:
         return n > 1 and batch >= LEAST_COMPILED
@@ -179,6 +179,10 @@ later processes find them on disk."""
 _ALONE = {"eigh": (24, 128), "eigvalsh": (48, 256), "svd": (24, 256), "svdvals": (48, 256)}
 """By operation, the orders at which the latter win of one matrix alone, against LAPACK on two
 threads."""
+
+_TALL = {"PyTorch": 128, "JAX": 192, "NumPy": 192}
+"""By framework, the least n at which a matrix of three times as many rows is not for them, but
+perhaps its triangular factor."""
 
 _STACK = 4
 """So many matrices are a stack, in which they win at lower orders as well."""

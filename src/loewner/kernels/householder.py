@@ -40,10 +40,11 @@ _SWEEPS = 30
 
 
 @numba.njit(**OPTIONS)
-def _whole(count, size):
-    """So many numbers of so many bytes, rounded up to whole vectors."""
+def _step(count, size):
+    """How far rows of so many numbers of so many bytes are apart: whole vectors, of an odd number,
+    since the entries of a column would otherwise have few places in the cache."""
     lanes = VECTOR // size
-    return (count + lanes - 1) // lanes * lanes
+    return ((count + lanes - 1) // lanes | 1) * lanes
 
 
 @numba.njit(**OPTIONS)
@@ -471,7 +472,7 @@ def eigh_of_one(dtype: str) -> Kernel:
         a = array(job[OWN + 4], (b, n, n), number)
         w = array(job[OWN + 5], (b, n), number)
         v = array(job[OWN + 5 + vectors], (b * n * n,), number)  # w, if not asked for
-        step = _whole(n, w.itemsize)
+        step = _step(n, w.itemsize)
         x = _buffer((n * (1 + vectors) + 8) * step, w)
         q = n * step
         y = q * (1 + vectors)
@@ -534,7 +535,7 @@ def svd_of_one(dtype: str) -> Kernel:
         u = array(job[OWN + 6], (b * m * k,), number)  # s, if not asked for, as vh
         s = array(job[OWN + 6 + vectors], (b, n), number)
         vh = array(job[OWN + 6 + 2 * vectors], (b * n * n,), number)
-        step, long = _whole(n, s.itemsize), _whole(m, s.itemsize)
+        step, long = _step(n, s.itemsize), _step(m, s.itemsize)
         left = m * step
         q = left + n * long
         p = q + vectors * k * long
