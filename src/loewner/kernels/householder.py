@@ -2,17 +2,21 @@
 
 A symmetric matrix becomes tridiagonal and any other one bidiagonal, by reflections; the QR
 algorithm with implicit shifts makes that diagonal, by rotations: Golub and Van Loan, Matrix
-Computations, 5.4, 8.3 and 8.6. A reflection is I - v v^T with |v|^2 = 2.
+Computations, 5.4, 8.3 and 8.6. Singular values alone are left to `dqds`.
 
-What makes it fast is that each reduction goes over the matrix once for each reflection of the
-one kind, and twice of the other, that everything lies in rows which are whole vectors (`rows`),
-and that nothing is shared out: up to a hundred rows or so threads wait longer than they work.
+What makes it fast is that a tridiagonal matrix is had in one pass over memory for each reflection,
+a bidiagonal one in two for each pair, that everything lies in rows which are whole vectors
+(`rows`), and that no thread waits for another: up to some hundred rows that takes longer.
 
-It converges for the reasons that LAPACK's steqr and bdsqr do, whose shifts, order of work and
-tests of convergence are taken over: Wilkinson's shift converges globally for tridiagonal
-matrices (Parlett, The Symmetric Eigenvalue Problem, 8.10); a sweep without shift makes bidiagonal
-ones with zeros on the diagonal fall apart (Demmel and Kahan, SIAM J. Sci. Stat. Comput. 11
-(1990)). A matrix for which it does not becomes NaN.
+It converges for the reasons that LAPACK's steqr and bdsqr do, whose shifts and order of work are
+taken over: Wilkinson's shift converges globally for tridiagonal matrices (Parlett, The Symmetric
+Eigenvalue Problem, 8.10); a sweep without shift makes bidiagonal ones with zeros on the diagonal
+fall apart (Demmel and Kahan, SIAM J. Sci. Stat. Comput. 11 (1990)). What is smaller than rounding
+errors of the matrix counts as nothing, as in LAPACK's divide and conquer. A matrix for which it
+does not converge becomes NaN.
+
+It is as accurate as LAPACK: rows that many rotations have turned are made of length one again, and
+singular values are taken from A and the vectors, where errors of these are squared.
 """
 
 from __future__ import annotations
@@ -86,7 +90,7 @@ def _reflector(x, v, first, end, tau, least):
 def _tridiagonal(x, a, n, step, w, d, e, tau, least):
     """A = Q T Q^T of a symmetric matrix in rows from a on, which become the v of Q's reflections.
 
-    p = tau A v,  w = p - (tau p.v / 2) v,  H A H = A - v w^T - w v^T
+    p = A v,  w = tau (p - (tau p.v / 2) v),  H A H = A - v w^T - w v^T
     """
     half = x.dtype.type(0.5)
     y = tau + n - 1
