@@ -263,3 +263,19 @@ def test_a_library_without_eig_says_so():
 
     with pytest.raises(NotImplementedError, match=r"'library' has no linalg\.eig"):
         StandardSolvers(Library()).eig(A, left=False)
+
+
+def test_single_precision_is_computed_in_double_as_numpy_does():
+    a = np.random.default_rng(0).standard_normal((32, 32)).astype(np.float32)
+    h = a + a.T
+    for method in ("auto", "compiled", "lapack"):
+        w, v = lw.eigh(h, method=method)
+        s = lw.svdvals(a, method=method)
+        assert w.dtype == v.dtype == s.dtype == np.float32
+        exact = np.linalg.eigvalsh(h.astype(np.float64)).astype(np.float32)
+        np.testing.assert_allclose(w, exact, rtol=0, atol=np.spacing(np.abs(exact).max()))
+        size = np.finfo(np.float32).eps
+        np.testing.assert_allclose(v.astype(float).T @ v, np.eye(32), rtol=0, atol=size)
+        np.testing.assert_allclose(
+            s, np.linalg.svd(a.astype(np.float64))[1], rtol=0, atol=np.spacing(s[0])
+        )

@@ -13,6 +13,7 @@ import array_api_compat.numpy as _compat
 import numpy as np
 
 from ..kernels import Decomposition, Team, Threads
+from ..kernels.choice import MOST_IN_LANES
 from ..rules.pieces import diagonal_matrix, hermitian_from_triangle
 from ..rules.rule import Array, Arrays
 
@@ -163,8 +164,16 @@ class NumpySolvers(StandardSolvers):
     name = "NumPy"
     compiles = True
 
-    def in_blocks(self, kernel, a, block):
+    def compiled(self, decomposition, a):
+        if a.dtype != np.float32 or min(a.shape[-2:]) <= MOST_IN_LANES:
+            return super().compiled(decomposition, a)
         # as numpy.linalg does, single precision is computed in double
+        found = super().compiled(decomposition, a.astype(np.float64))
+        with np.errstate(all="ignore"):
+            return found and tuple(x.astype(np.float32) for x in found)
+
+    def in_blocks(self, kernel, a, block):
+        # here too
         double = np.result_type(a.dtype, np.float64)
 
         def quiet(x):
