@@ -284,6 +284,20 @@ def _least_singular_value(f, g, h, zero, one):
 
 
 @numba.njit(**OPTIONS)
+def _least_bound(x, d, e, lo, hi):
+    """No more than the least singular value of a block, within a factor of its order.
+
+    mu_k+1 = |d_k+1| mu_k / (mu_k + |e_k|): Demmel and Kahan, as above.
+    """
+    mu = smallest = abs(x[d + lo])
+    for i in range(lo, hi):
+        if mu > 0:
+            mu = abs(x[d + i + 1]) * (mu / (mu + abs(x[e + i])))
+        smallest = min(smallest, mu)
+    return smallest
+
+
+@numba.njit(**OPTIONS)
 def diagonalized_bidiagonal(x, d, e, n, u, long, m, v, step, turns, eps, least, vectors):
     """Whether B = S diag(d) W^T is found, for the upper bidiagonal B of d and e; S^T and W^T
     times the rows from u and from v on take their places.
@@ -294,20 +308,22 @@ def diagonalized_bidiagonal(x, d, e, n, u, long, m, v, step, turns, eps, least, 
     """
     zero, one = x.dtype.type(0), x.dtype.type(1)
     c, s, outer_c, outer_s = turns, turns + n, turns + 2 * n, turns + 3 * n
-    floor = zero
-    for i in range(n):
-        floor = max(floor, abs(x[d + i]))
+    floor = abs(x[d + n - 1])
+    for i in range(n - 1):
+        floor = max(floor, abs(x[d + i]), abs(x[e + i]))
     floor *= eps
     top = bottom = hi = n - 1
-    way, left = 1, _SWEEPS * n
+    way, left, unchanged = 1, _SWEEPS * n, 0
     while hi > 0:
         lo = hi
+        smallest = abs(x[d + hi])
         while lo > 0:
             off = abs(x[e + lo - 1])
             if off <= (eps + eps) * (abs(x[d + lo - 1]) + abs(x[d + lo])) or off <= floor:
                 x[e + lo - 1] = zero
                 break
             lo -= 1
+            smallest = min(smallest, abs(x[d + lo]))
         if lo == hi:
             hi -= 1
             continue
@@ -316,7 +332,10 @@ def diagonalized_bidiagonal(x, d, e, n, u, long, m, v, step, turns, eps, least, 
         left -= 1
         if lo > bottom or hi < top or bottom == n - 1 == top:
             way = 1 if abs(x[d + hi]) <= abs(x[d + lo]) else -1
+        unchanged = unchanged + 1 if (lo, hi) == (top, bottom) else 0
         top, bottom = lo, hi
+        if unchanged > 2:
+            smallest = _least_bound(x, d, e, lo, hi)
         count = hi - lo
         first, last = (lo, hi) if way > 0 else (hi, lo)
         at = e + first - (way < 0)  # of the number between the first two
@@ -324,7 +343,8 @@ def diagonalized_bidiagonal(x, d, e, n, u, long, m, v, step, turns, eps, least, 
         start = abs(x[i])
         off = x[at + way * (count - 1)]
         shift = _least_singular_value(x[d + last - way], off, x[d + last], zero, one)
-        if start <= floor or (shift / start) * (shift / start) < eps:
+        # where a number of the diagonal does not count no shift gets beyond it
+        if smallest <= floor or (shift / start) * (shift / start) < eps or unchanged % 10 == 9:
             cosine = outer = one
             sine = other = zero
             for k in range(count):
