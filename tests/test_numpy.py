@@ -274,7 +274,7 @@ def test_single_precision_is_computed_in_double_as_numpy_does():
         assert w.dtype == v.dtype == s.dtype == np.float32
         exact = np.linalg.eigvalsh(h.astype(np.float64)).astype(np.float32)
         np.testing.assert_allclose(w, exact, rtol=0, atol=float(np.spacing(np.abs(exact).max())))
-        size = np.finfo(np.float32).eps
+        size = float(np.finfo(np.float32).eps)
         np.testing.assert_allclose(v.astype(float).T @ v, np.eye(32), rtol=0, atol=size)
         np.testing.assert_allclose(
             s, np.linalg.svd(a.astype(np.float64))[1], rtol=0, atol=float(np.spacing(s[0]))
