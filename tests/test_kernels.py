@@ -96,7 +96,7 @@ KERNELS += [("compiled", dtype) for dtype in PRECISIONS[:2]]
 @pytest.mark.parametrize("kind", KINDS)
 def test_eigh_by_our_kernels_is_as_accurate_as_lapack(kind, kernel, dtype):
     for n in (2, 3, 4, 6, 16, 17, 40, 65) if kernel == "compiled" else (2, 3, 4, 6):
-        a = stack(kind, dtype, n, n, hermitian=True, count=COUNT if n <= 16 else 40)
+        a = stack(kind, dtype, n, n, hermitian=True, count=COUNT if n <= 16 else 10)
         found = []
         for method in (kernel, "lapack"):
             w, v = (x.numpy() for x in lw.eigh(torch.asarray(a), method=method))
@@ -117,7 +117,7 @@ def test_svd_by_our_kernels_is_as_accurate_as_lapack(kind, kernel, dtype):
         shapes += [(16, 16, False), (32, 8, False), (17, 17, False), (65, 65, False)]
         shapes += [(60, 20, True), (24, 41, False)]
     for m, n, full in shapes:
-        a = stack(kind, dtype, m, n, hermitian=False, count=COUNT if m < 16 else 40)
+        a = stack(kind, dtype, m, n, hermitian=False, count=COUNT if m < 16 else 10)
         found = [
             [x.numpy() for x in lw.svd(torch.asarray(a), full_matrices=full, method=method)]
             for method in (kernel, "lapack")
@@ -191,7 +191,7 @@ def test_matrices_that_fall_into_blocks_have_the_singular_values_of_the_blocks()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("n", [17, 40])
+@pytest.mark.parametrize("n", [17, pytest.param(40, marks=pytest.mark.slow)])
 def test_zeros_within_a_bidiagonal_matrix_do_not_keep_it_from_convergence(n, dtype):
     rng, i = np.random.default_rng(0), np.arange(n)
     a = np.zeros((200, n, n))
