@@ -15,8 +15,8 @@ import numba
 
 from .native import OPTIONS
 
-_SWEEPS = 30
-"""How many steps a value may take, as in LAPACK."""
+SWEEPS = 30
+"""How many sweeps over a matrix a value may take, as in LAPACK."""
 
 
 @numba.njit(**OPTIONS)
@@ -133,7 +133,7 @@ def singular_values(x, d, above, n, spare, eps):
     small = eps * eps * size  # of which no root counts
     sigma = lost = zero  # what was subtracted
     least_e = t0 = t1 = t2 = m0 = m1 = m2 = zero
-    lo, hi, left = 0, n - 1, _SWEEPS * n
+    lo, hi, left = 0, n - 1, SWEEPS * n
     gone, split = 3, True  # how many values the last step has given, and whether to look for blocks
     while hi >= 0:
         done = 0

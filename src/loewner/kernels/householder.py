@@ -23,11 +23,12 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import numba
 import numpy as np
 
-from .dqds import singular_values
+from .dqds import SWEEPS, singular_values
 from .native import COUNT, OPTIONS, OWN, Kernel, added, array, finished, taken, words
 from .product import ALIGNMENT, VECTOR, _size, moved, product, room
 from .rows import (
@@ -38,9 +39,6 @@ from .rows import (
     products,
     turned,
 )
-
-_SWEEPS = 30
-"""How many sweeps a value may take, as in LAPACK."""
 
 
 @numba.njit(**OPTIONS)
@@ -176,7 +174,7 @@ def _diagonalized(x, d, e, n, q, step, c, s, eps, least, vectors):
             _negated(x, q + (k + 1) * step, n)
         x[e + k] *= x[e + k]
     top = bottom = hi = n - 1
-    way, left = 0, _SWEEPS * n
+    way, left = 0, SWEEPS * n
     while hi > 0:
         lo = hi
         while lo > 0:
@@ -313,7 +311,7 @@ def diagonalized_bidiagonal(x, d, e, n, u, long, m, v, step, turns, eps, least, 
         floor = max(floor, abs(x[d + i]), abs(x[e + i]))
     floor *= eps
     top = bottom = hi = n - 1
-    way, left, unchanged = 1, _SWEEPS * n, 0
+    way, left, unchanged = 1, SWEEPS * n, 0
     while hi > 0:
         lo = hi
         smallest = abs(x[d + hi])
@@ -478,6 +476,14 @@ def _normalized(x, rows, count, step, end, y):
             x[row + j] *= scale
 
 
+def _limits(dtype: str) -> tuple[Any, ...]:
+    """The type of numbers, the largest rounding error, the least square that counts, and the range
+    of sizes."""
+    number, info = np.dtype(dtype).type, np.finfo(dtype)
+    numbers = info.eps / 2, info.tiny / info.eps, *_RANGES[info.bits]
+    return number, *(number(x) for x in numbers)
+
+
 @functools.cache
 def eigh_of_one(dtype: str) -> Kernel:
     """The kernel of `eigh`, for matrices of any order.
@@ -485,10 +491,7 @@ def eigh_of_one(dtype: str) -> Kernel:
     Before the stack, its jobs have how many matrices became NaN, the order, whether the lower
     triangle is read, and whether there are eigenvectors.
     """
-    number = np.dtype(dtype).type
-    info = np.finfo(dtype)
-    eps, least = number(info.eps / 2), number(info.tiny / info.eps)
-    low, high = (number(x) for x in _RANGES[info.bits])
+    number, eps, least, low, high = _limits(dtype)
 
     def kernel(address):
         job = words(address, OWN + 7)
@@ -547,10 +550,7 @@ def svd_of_one(dtype: str) -> Kernel:
     Before the stack, its jobs have how many matrices became NaN, m, n, how many columns U has,
     and whether there are vectors.
     """
-    number = np.dtype(dtype).type
-    info = np.finfo(dtype)
-    eps, least = number(info.eps / 2), number(info.tiny / info.eps)
-    low, high = (number(x) for x in _RANGES[info.bits])
+    number, eps, least, low, high = _limits(dtype)
 
     def kernel(address):
         job = words(address, OWN + 9)
