@@ -176,7 +176,7 @@ LEAST_COMPILED = 64
 """The least batch at which the former win: one block of them. Their first use takes a second, and
 later processes find them on disk."""
 
-_ALONE = {"eigh": (24, 128), "eigvalsh": (48, 256), "svd": (24, 256), "svdvals": (48, 256)}
+_ALONE = {"eigh": (24, 128), "eigvalsh": (48, 256), "svd": (24, 160), "svdvals": (48, 256)}
 """By operation, the orders at which the latter win of one matrix alone, against LAPACK on two
 threads."""
 

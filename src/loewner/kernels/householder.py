@@ -6,7 +6,9 @@ Computations, 5.4, 8.3 and 8.6. Singular values alone are left to `dqds`.
 
 What makes it fast is that a tridiagonal matrix is had in one pass over memory for each reflection,
 a bidiagonal one in two for each pair, that everything lies in rows which are whole vectors
-(`rows`), and that no thread waits for another: up to some hundred rows that takes longer.
+(`rows`), that the vectors see the rotations of many sweeps at a time, in the nearest cache (Van
+Zee, van de Geijn and Quintana-Orti, ACM TOMS 40 (2014)), and that no thread waits for another: up
+to some hundred rows that takes longer.
 
 It converges for the reasons that LAPACK's steqr and bdsqr do, whose shifts and order of work are
 taken over: Wilkinson's shift converges globally for tridiagonal matrices (Parlett, The Symmetric
@@ -32,6 +34,11 @@ from .dqds import SWEEPS, singular_values
 from .native import COUNT, OPTIONS, OWN, Kernel, added, array, finished, taken, words
 from .product import ALIGNMENT, VECTOR, _size, moved, product, room
 from .rows import (
+    FIRST,
+    SEQUENCES,
+    SIGN,
+    TURNS,
+    WAY,
     less_one,
     less_one_products,
     less_one_sum,
@@ -112,23 +119,31 @@ def _tridiagonal(x, a, n, step, w, d, e, tau, least):
     x[d + n - 1] = x[last + n - 1] - 2 * x[before + n - 1] * x[old + n - 1]
 
 
+ROWS = 8
+"""How many rows are reflected together."""
+
+
 @numba.njit(**OPTIONS)
 def _reflected(x, q, rows, step, v, apart, tau, first, count, end, y):
     """The product of reflections, the first of them on the right, into rows from q on.
 
         M = H_l ... H_0,  from the left:  row -= tau (row . v) v
 
-    v_k, in rows from v on, has nothing before its entry k + first.
+    v_k, in rows from v on, has nothing before its entry k + first. A few rows see all reflections
+    before the next ones do, in the nearest cache.
     """
     for i in range(rows):
         for j in range(step):
             x[q + i * step + j] = i == j
-    for k in range(count - 1, -1, -1):
-        low, row = k + first, v + k * apart
-        products(x, q, step, low, rows, low, end, y, row, y, row, row, y)
-        for i in range(low, rows):
-            x[y + i] *= x[tau + k]
-        less_one(x, q, step, low, rows, low, end, y, row, y, row, row, y)
+    for upper in range(0, rows, ROWS):
+        lower = min(upper + ROWS, rows)
+        for k in range(min(count, lower - first) - 1, -1, -1):
+            low, row = k + first, v + k * apart
+            begin = max(upper, low)
+            products(x, q, step, begin, lower, low, end, y, row, y, row, row, y)
+            for i in range(begin, lower):
+                x[y + i] *= x[tau + k]
+            less_one(x, q, step, begin, lower, low, end, y, row, y, row, row, y)
 
 
 @numba.njit(inline="always", **OPTIONS)
@@ -148,8 +163,16 @@ def _negated(x, row, count):
         x[j] = -x[j]
 
 
+@numba.njit(inline="always", **OPTIONS)
+def _noted(log, count, first, way, turns, sign):
+    """A sequence of rotations, after so many in a log; how many there are then."""
+    log[count, FIRST], log[count, WAY] = first, way
+    log[count, TURNS], log[count, SIGN] = turns, sign
+    return count + 1
+
+
 @numba.njit(**OPTIONS)
-def _diagonalized(x, d, e, n, q, step, c, s, eps, least, vectors):
+def _diagonalized(x, d, e, n, q, step, angles, eps, least, vectors):
     """Whether T = S diag(d) S^T is found, for the tridiagonal T of d and e; S^T times the rows
     from q on takes their place, and squares that of e.
 
@@ -174,7 +197,8 @@ def _diagonalized(x, d, e, n, q, step, c, s, eps, least, vectors):
             _negated(x, q + (k + 1) * step, n)
         x[e + k] *= x[e + k]
     top = bottom = hi = n - 1
-    way, left = 0, SWEEPS * n
+    way, left, logged = 0, SWEEPS * n, 0
+    log = np.empty((SEQUENCES, 4), np.int64)
     while hi > 0:
         lo = hi
         while lo > 0:
@@ -201,6 +225,8 @@ def _diagonalized(x, d, e, n, q, step, c, s, eps, least, vectors):
         sigma = x[d + last] - off / (ratio + math.copysign(root, ratio))
         gamma = x[i] - sigma
         p, cosine, sine = gamma * gamma, one, zero
+        c = angles + 2 * n * logged
+        s = c + n
         sign, before = math.copysign(one, gamma), one
         for k in range(count):
             square = x[at]
@@ -229,9 +255,12 @@ def _diagonalized(x, d, e, n, q, step, c, s, eps, least, vectors):
                 x[k] = math.copysign(math.sqrt(abs(x[k])), x[k])
             for k in range(_size(s), _size(s + count)):
                 x[k] = math.sqrt(x[k])
-            turned(x, q + first * step, way * step, count, c, s, n)
-            if sign < zero:
-                _negated(x, q + last * step, n)
+            logged = _noted(log, logged, first, way, count, -1 if sign < zero else 1)
+            if logged == SEQUENCES:
+                turned(x, q, step, log, logged, angles, 2 * n, n, n)
+                logged = 0
+    if logged > 0:
+        turned(x, q, step, log, logged, angles, 2 * n, n, n)
     return True
 
 
@@ -296,7 +325,7 @@ def _least_bound(x, d, e, lo, hi):
 
 
 @numba.njit(**OPTIONS)
-def diagonalized_bidiagonal(x, d, e, n, u, long, m, v, step, turns, eps, least, vectors):
+def diagonalized_bidiagonal(x, d, e, n, u, long, m, v, step, angles, eps, least, vectors):
     """Whether B = S diag(d) W^T is found, for the upper bidiagonal B of d and e; S^T and W^T
     times the rows from u and from v on take their places.
 
@@ -305,13 +334,13 @@ def diagonalized_bidiagonal(x, d, e, n, u, long, m, v, step, turns, eps, least, 
     row takes two, one from the right, and an outer one from the left.
     """
     zero, one = x.dtype.type(0), x.dtype.type(1)
-    c, s, outer_c, outer_s = turns, turns + n, turns + 2 * n, turns + 3 * n
     floor = abs(x[d + n - 1])
     for i in range(n - 1):
         floor = max(floor, abs(x[d + i]), abs(x[e + i]))
     floor *= eps
     top = bottom = hi = n - 1
-    way, left, unchanged = 1, SWEEPS * n, 0
+    way, left, unchanged, logged = 1, SWEEPS * n, 0, 0
+    log = np.empty((SEQUENCES, 4), np.int64)
     while hi > 0:
         lo = hi
         smallest = abs(x[d + hi])
@@ -336,6 +365,9 @@ def diagonalized_bidiagonal(x, d, e, n, u, long, m, v, step, turns, eps, least, 
             smallest = _least_bound(x, d, e, lo, hi)
         count = hi - lo
         first, last = (lo, hi) if way > 0 else (hi, lo)
+        right = angles + 4 * n * logged  # the angles of W^T, those of S^T after them
+        c, outer_c = (right, right + 2 * n) if way > 0 else (right + 2 * n, right)
+        s, outer_s = c + n, outer_c + n
         at = e + first - (way < 0)  # of the number between the first two
         i = d + first
         start = abs(x[i])
@@ -379,13 +411,14 @@ def diagonalized_bidiagonal(x, d, e, n, u, long, m, v, step, turns, eps, least, 
                 i, at = i + way, at + way
             x[at - way] = f
         if vectors:
-            row, column = v + first * step, u + first * long
-            if way > 0:
-                turned(x, row, step, count, c, s, n)
-                turned(x, column, long, count, outer_c, outer_s, m)
-            else:
-                turned(x, row, -step, count, outer_c, outer_s, n)
-                turned(x, column, -long, count, c, s, m)
+            logged = _noted(log, logged, first, way, count, 1)
+            if logged == SEQUENCES:
+                turned(x, v, step, log, logged, angles, 4 * n, n, n)
+                turned(x, u, long, log, logged, angles + 2 * n, 4 * n, n, m)
+                logged = 0
+    if logged > 0:
+        turned(x, v, step, log, logged, angles, 4 * n, n, n)
+        turned(x, u, long, log, logged, angles + 2 * n, 4 * n, n, m)
     return True
 
 
@@ -500,11 +533,11 @@ def eigh_of_one(dtype: str) -> Kernel:
         w = array(job[OWN + 5], (b, n), number)
         v = array(job[OWN + 5 + vectors], (b * n * n,), number)  # w, if not asked for
         step = _step(n, w.itemsize)
-        x = _buffer((n * (1 + vectors) + 8) * step, w)
+        x = _buffer((n * (1 + vectors) + 5) * step + 2 * n * (SEQUENCES if vectors else 1), w)
         q = n * step
         y = q * (1 + vectors)
         d, e, tau = y + 2 * step, y + 3 * step, y + 4 * step
-        c, s = y + 5 * step, y + 6 * step
+        angles = y + 5 * step
         while True:
             begin, end = taken(address)
             if begin == end:
@@ -519,7 +552,7 @@ def eigh_of_one(dtype: str) -> Kernel:
                     _tridiagonal(x, 0, n, step, y, d, e, tau, least)
                     if vectors:
                         _reflected(x, q, n, step, 0, step, tau, 1, n - 1, n, y)
-                    done = _diagonalized(x, d, e, n, q, step, c, s, eps, least, vectors)
+                    done = _diagonalized(x, d, e, n, q, step, angles, eps, least, vectors)
                 if not done:
                     added(address + 8 * OWN, 1)
                     w[t] = np.nan
@@ -566,8 +599,8 @@ def svd_of_one(dtype: str) -> Kernel:
         w = p + vectors * n * step
         y = w + 2 * step
         d = y + long
-        e, tau, turns = d + step, d + 2 * step, d + 4 * step
-        spare = turns + 6 * step
+        e, tau, angles = d + step, d + 2 * step, d + 4 * step
+        spare = angles + (4 * n * SEQUENCES if vectors else 6 * step)
         x = _buffer(spare + vectors * room(n, m, n, s.itemsize), s)
         while True:
             begin, end = taken(address)
@@ -584,9 +617,9 @@ def svd_of_one(dtype: str) -> Kernel:
                     if vectors:
                         _reflected(x, q, k, long, left, long, tau, 0, n, m, y)
                         _reflected(x, p, n, step, 0, step, tau + step, 1, n - 1, n, y)
-                    done = not vectors and singular_values(x, d, e, n, turns, eps)
+                    done = not vectors and singular_values(x, d, e, n, angles, eps)
                     done = done or diagonalized_bidiagonal(
-                        x, d, e, n, q, long, m, p, step, turns, eps, least, vectors
+                        x, d, e, n, q, long, m, p, step, angles, eps, least, vectors
                     )
                 if not done:
                     added(address + 8 * OWN, 1)

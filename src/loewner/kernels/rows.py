@@ -13,6 +13,7 @@ from typing import Any
 
 import numba
 from llvmlite import ir
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .native import OPTIONS
@@ -53,9 +54,13 @@ class _Vectors:
 
     def everywhere(self, address: Any) -> Any:
         """A vector of the number at an address."""
+        place = self.builder.inttoptr(address, self.scalar.as_pointer())
+        return self.all(self.builder.load(place))
+
+    def all(self, x: Any) -> Any:
+        """A vector of one number."""
         builder, number = self.builder, ir.Constant(self.type, ir.Undefined)
-        place = builder.inttoptr(address, self.scalar.as_pointer())
-        number = builder.insert_element(number, builder.load(place), _constant(0))
+        number = builder.insert_element(number, x, _constant(0))
         every = ir.VectorType(ir.IntType(32), self.lanes)
         return builder.shuffle_vector(number, number, ir.Constant(every, [0] * self.lanes))
 
@@ -69,6 +74,13 @@ class _Vectors:
     def taken(self, x: Any, y: Any, z: Any) -> Any:
         """x - y z."""
         return self.builder.fsub(x, self.product(y, z), **_FUSED)
+
+    def joined(self, x: Any, y: Any, z: Any) -> Any:
+        """x y + z, in which x y is what is not rounded, so that one instruction waits for y."""
+        kind = ir.FunctionType(self.type, [self.type] * 3)
+        name = f"llvm.fmuladd.v{self.lanes}f{8 * self.size}"
+        joined = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        return self.builder.call(joined, [x, y, z])
 
     def sum(self, x: Any) -> Any:
         """The sum of the numbers of a vector, by halves."""
@@ -192,11 +204,12 @@ less_one_sum: Any = _combined(1, "sum")
 
 
 def _chain(width: int) -> Any:
-    """`turned` for so many vectors of each row; the row that is turned next stays in registers."""
+    """One sequence of `turned` for so many vectors of each row; the row that is turned next stays
+    in registers."""
 
-    def typed(context, number, rows, step, count, c, s):
+    def typed(context, number, rows, step, count, c, s, sign):
         def build(context, builder, signature, arguments):
-            rows, step, count, c, s = arguments[1:]
+            rows, step, count, c, s, sign = arguments[1:]
             of = _Vectors(context, builder, number)
             offsets = [VECTOR * i for i in range(width)]
 
@@ -205,44 +218,63 @@ def _chain(width: int) -> Any:
                 entry = builder.mul(k, _constant(of.size))
                 cosine = of.everywhere(builder.add(c, entry))
                 sine = of.everywhere(builder.add(s, entry))
-                following = []
+                minus, following = builder.fneg(sine), []
                 for x, offset in zip(upper, offsets, strict=True):
                     y = of.load(builder.add(row, step), offset)
                     of.store(of.added(of.product(sine, y), cosine, x), row, offset)
-                    following.append(of.taken(of.product(cosine, y), sine, x))
+                    following.append(of.joined(minus, x, of.product(cosine, y)))
                 return following
 
             first = [of.load(rows, offset) for offset in offsets]
             last = of.loop(_constant(0), count, 1, first, body)
             row = builder.add(rows, builder.mul(count, step))
+            sign = of.all(builder.sitofp(sign, of.scalar))
             for x, offset in zip(last, offsets, strict=True):
-                of.store(x, row, offset)
+                of.store(of.product(sign, x), row, offset)
             return context.get_dummy_value()
 
-        return numba.types.void(number, *[_int64] * 5), build
+        return numba.types.void(number, *[_int64] * 6), build
 
     return intrinsic(typed)
 
 
-_wide, _narrow = _chain(4), _chain(1)
+_four, _two, _one = map(_chain, (4, 2, 1))
+
+SEQUENCES = 16
+"""How many sequences of rotations a log has."""
+
+FIRST, WAY, TURNS, SIGN = range(4)
+"""Words of a sequence: the row it begins with, whether it goes down (1) or up (-1), how many
+rotations it has, and what the row it ends with is multiplied by (1 or -1)."""
+
+_NEAR = 2**15
+"""So many bytes stay in the nearest cache."""
 
 
 @numba.njit(**OPTIONS)
-def turned(x, rows, step, count, c, s, end):
-    """Rows k and k + 1, for k = 0, 1, ... so many times, by the angles whose cosines and sines
-    are given:
+def turned(x, rows, step, log, count, c, apart, n, end):
+    """n rows by as many sequences of a log as are in it, in which row_k meets the one after it:
 
         row_k, row_k+1 = c_k row_k + s_k row_k+1, c_k row_k+1 - s_k row_k
+
+    The cosines of a sequence begin that far apart, n numbers before its sines. A few vectors of
+    all rows see all sequences before the next ones do, in the nearest cache.
     """
-    if count < 1:
-        return
     size, start = x.itemsize, x.ctypes.data
-    row, c, s = start + size * rows, start + size * c, start + size * s
-    after = row + size * end
+    row, c, s, apart = start + size * rows, start + size * c, start + size * (c + n), size * apart
+    step, after = size * step, row + size * end
+    most = max(1, min(4, _NEAR // (n * VECTOR)))
     while row < after:
-        if row + 4 * VECTOR <= after + VECTOR - size:
-            _wide(x[0], row, size * step, count, c, s)
-            row += 4 * VECTOR
-        else:
-            _narrow(x[0], row, size * step, count, c, s)
-            row += VECTOR
+        left = (after - row + VECTOR - size) // VECTOR
+        width = min(most, left)
+        width = 4 if width >= 4 else 2 if width >= 2 else 1
+        for i in range(count):
+            first, along = row + log[i, FIRST] * step, log[i, WAY] * step
+            cosines, sines, turns, sign = c + i * apart, s + i * apart, log[i, TURNS], log[i, SIGN]
+            if width == 4:
+                _four(x[0], first, along, turns, cosines, sines, sign)
+            elif width == 2:
+                _two(x[0], first, along, turns, cosines, sines, sign)
+            else:
+                _one(x[0], first, along, turns, cosines, sines, sign)
+        row += width * VECTOR
