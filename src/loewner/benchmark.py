@@ -5,7 +5,8 @@
 A row is one operation on random matrices of one shape, and a competitor: the functions of
 `jnp.linalg`, `torch.linalg`, `numpy.linalg`, `scipy.linalg`, or what people put together from
 them. After a warm-up of both, loewner and the competitor are measured by turns, A B A B, so
-that whatever else the machine does hits both. A short call is repeated within its turn. The
+that whatever else the machine does hits both; against SciPy, with a pause before each turn, in
+which the threads of the one before go to sleep. A short call is repeated within its turn. The
 ratio is the median over the rounds of (competitor / loewner): above 1, loewner is faster.
 The warm-up of a gradient of one matrix in PyTorch lasts two seconds: loewner goes over to compiled
 kernels when it has been asked for often (`loewner.kernels.tape.PATIENCE`).
@@ -57,17 +58,21 @@ ROUNDS, QUICK = 7, 3
 """The least number of rounds, and that with --quick."""
 LEAST = 5e-3
 """Seconds that a turn takes at least; a short call is repeated."""
+PAUSE = 0.15
+"""Seconds that the threads of an OpenBLAS wait for work on a core; SciPy has one of its own."""
 FOLDER = Path("benchmarks/results")
 FILE = "results.json"
 COMPETITORS = {
-    "jnp.linalg": "jax",
-    "torch.linalg": "torch",
-    "numpy.linalg": "numpy",
-    "jax.scipy.linalg": "jax",
-    "torch.matrix_exp": "torch",
-    "scipy.linalg": "scipy",
+    "jnp.linalg": ("jax", "jax"),
+    "torch.linalg": ("torch", "torch"),
+    "numpy.linalg": ("numpy", "numpy"),
+    "jax.scipy.linalg": ("jax", "jax"),
+    "torch.matrix_exp": ("torch", "torch"),
+    "scipy.linalg": ("numpy", "scipy"),
+    "scipy.linalg/jax": ("jax", "scipy"),
+    "scipy.linalg/torch": ("torch", "scipy"),
 }
-"""And the package that each of them needs."""
+"""And the packages whose arrays loewner works on then, and they do. SciPy's are those of NumPy."""
 
 Array = Any
 Sampler = Callable[[], float]
@@ -111,7 +116,7 @@ def _product(
     return [
         Row(group, operation, competitor, shape, dtype, derivative)
         for operation, shape, dtype, derivative, competitor in itertools.product(*lists)
-        if derivative == "value" or COMPETITORS[competitor] in ("jax", "torch")
+        if derivative == "value" or COMPETITORS[competitor][1] in ("jax", "torch")
     ]
 
 
@@ -156,7 +161,12 @@ def _functions(quick: bool) -> list[Row]:
     sizes = _square(64) if quick else _square(64, 256, 512)
     return [
         *_product("functions", "expm", sizes, competitors="jax.scipy.linalg torch.matrix_exp"),
-        *_product("functions", "sqrtm", sizes, competitors="scipy.linalg"),
+        *_product(
+            "functions",
+            "sqrtm",
+            sizes,
+            competitors="scipy.linalg/jax scipy.linalg/torch scipy.linalg",
+        ),
     ]
 
 
@@ -305,7 +315,7 @@ class Textbook:
 
 
 def _competitor(name: str) -> Any:
-    if name == "scipy.linalg":
+    if name.startswith("scipy.linalg"):
         scipy = _needed("scipy.linalg")
         return SimpleNamespace(sqrtm=lambda a, hermitian: scipy.sqrtm(a))
     if name == "jax.scipy.linalg":
@@ -409,8 +419,10 @@ class Torch(Numpy):
         return product
 
 
-def _framework(competitor: str) -> Any:
-    return {"jax": Jax, "torch": Torch}.get(COMPETITORS[competitor], Numpy)()
+def _framework(competitor: str, provider: str = "loewner") -> Any:
+    """That whose arrays a provider works on."""
+    package = COMPETITORS[competitor][provider == "competitor"]
+    return {"jax": Jax, "torch": Torch}.get(package, Numpy)()
 
 
 _needed = functools.partial(needed, by="bench")
@@ -431,9 +443,9 @@ def program(row: Row, provider: str) -> tuple[Callable[..., Any], list[Array]]:
     -------
     function : callable
     arguments : list of array
-        Of the framework of the competitor, the same for both providers.
+        Of the framework of the provider, the same numbers for both.
     """
-    framework, operation = _framework(row.competitor), OPERATIONS[row.operation]
+    framework, operation = _framework(row.competitor, provider), OPERATIONS[row.operation]
     la = lw if provider == "loewner" else _competitor(row.competitor)
     rng, n = _generator(row), min(row.shape[-2:])
     drawn = [operation.matrix(row, rng)]
@@ -534,21 +546,29 @@ def _peak() -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def alternate(ours: Sampler, theirs: Sampler, rounds: int) -> tuple[list[float], list[float]]:
+def alternate(
+    ours: Sampler, theirs: Sampler, rounds: int, pause: float = 0.0
+) -> tuple[list[float], list[float]]:
     """Samples by turns: ours, theirs, ours, theirs.
 
     Parameters
     ----------
     ours, theirs : callable
     rounds : int
+    pause : float
+        For how many seconds nothing is done before each.
 
     Returns
     -------
     ours, theirs : list of float
         One sample of each round.
     """
-    pairs = [(ours(), theirs()) for _ in range(rounds)]
-    return [a for a, _ in pairs], [b for _, b in pairs]
+    samples: tuple[list[float], list[float]] = [], []
+    for _ in range(rounds):
+        for sampler, found in zip((ours, theirs), samples, strict=True):
+            time.sleep(pause)
+            found.append(sampler())
+    return samples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -607,6 +627,11 @@ class Result:
         }
 
 
+def _call(row: Row, provider: str) -> Callable[[], Any]:
+    f, args = program(row, provider)
+    return _framework(row.competitor, provider).call(f, *args)
+
+
 def measure(row: Row, rounds: int = ROUNDS) -> Result:
     """Measure loewner and the competitor by turns, after a warm-up of both.
 
@@ -625,9 +650,9 @@ def measure(row: Row, rounds: int = ROUNDS) -> Result:
     ImportError
         If the package of the competitor is not installed.
     """
-    framework, providers = _framework(row.competitor), ("loewner", "competitor")
+    providers = "loewner", "competitor"
     rounds = min(rounds, GROUPS[row.group].rounds or rounds)
-    with framework.settings():
+    with _framework(row.competitor).settings():
         if row.group == "memory":
             ours, theirs = (_remembering(row, p) for p in providers)
         elif row.group == "compile":
@@ -636,9 +661,10 @@ def measure(row: Row, rounds: int = ROUNDS) -> Result:
         else:
             one = row.derivative == "gradient" and len(row.shape) == 2
             warm = 2.0 if one and row.competitor == "torch.linalg" else 0.0
-            programs = (program(row, p) for p in providers)
-            ours, theirs = (seconds(framework.call(f, *args), warm) for f, args in programs)
-        return Result(row, alternate(ours, theirs, rounds))
+            calls = (_call(row, p) for p in providers)
+            ours, theirs = (seconds(call, warm) for call in calls)
+        pause = PAUSE if COMPETITORS[row.competitor][1] == "scipy" else 0.0
+        return Result(row, alternate(ours, theirs, rounds, pause))
 
 
 # the command
@@ -697,7 +723,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _is_there(row: Row) -> bool:
-    return importlib.util.find_spec(COMPETITORS[row.competitor]) is not None
+    return all(importlib.util.find_spec(x) is not None for x in COMPETITORS[row.competitor])
 
 
 def _counted(chosen: Sequence[Row]) -> Iterator[Row]:
