@@ -144,8 +144,12 @@ def replays(
     """Whether the derivatives of a stack are taken from a tape; the parameters are as above."""
     if platform != "cpu" or not compiles:
         return False
-    most = max(16 if batch >= LEAST_COMPILED else 0, REPLAYED.get(framework, 0))
-    return replayable(shape, dtypes, most) and has_numba()
+    most = REPLAYED.get(framework, 0)
+    if not replayable(shape, dtypes, max(16, most)) or not has_numba():
+        return False
+    if most > MOST_BESIDE_MKL and not slow_products():
+        most = MOST_BESIDE_MKL
+    return replayable(shape, dtypes, max(16 if batch >= LEAST_COMPILED else 0, most))
 
 
 def replayable(shape: tuple[int, int], dtypes: set[str], most: int = 16) -> bool:
@@ -157,6 +161,17 @@ def replayable(shape: tuple[int, int], dtypes: set[str], most: int = 16) -> bool
 def dtype_name(dtype: Any) -> str:
     """The name of a dtype of any framework: "float64" for float64 and for torch.float64."""
     return str(dtype).split(".")[-1]
+
+
+@functools.cache
+def slow_products() -> bool:
+    """Whether BLAS takes no less time for products than the kernels do.
+
+    PyTorch's is MKL, which on AMD's processors is as fast as they, and on Intel's takes two thirds
+    to four fifths of their time. Others are not measured.
+    """
+    name = importlib.import_module("llvmlite.binding").get_host_cpu_name()
+    return name.startswith("znver")
 
 
 @functools.cache
@@ -205,10 +220,13 @@ _LEAST = {
 
 REPLAYED = {"PyTorch": 512}
 """By framework, the largest n at which the derivatives of one matrix, or of few, are taken from a
-tape: 1.05 to 1.25 times as fast, value included. Up to there a tape works in memory that glibc's
-allocator keeps for the next one (`native._keep_freed_memory`); pages that are new each time cost
-more than is won. XLA makes one program of the words itself.
+tape: 1.05 to 1.25 times as fast, value included, where products are slow. Up to there a tape works
+in memory that glibc's allocator keeps for the next one (`native._keep_freed_memory`); pages that
+are new each time cost more than is won. XLA makes one program of the words itself.
 """
+
+MOST_BESIDE_MKL = 96
+"""The same where they are not: from 128 on tapes took 1.02 to 1.15 times as long as the words."""
 
 _SHARED = {"PyTorch": 3}
 """By framework, the least n from which LAPACK gains from cores that share out a stack: two of them
