@@ -195,7 +195,7 @@ _ALONE = {"eigh": (24, 128), "eigvalsh": (48, 256), "svd": (24, 160), "svdvals":
 """By operation, the orders at which the latter win of one matrix alone, against LAPACK on two
 threads."""
 
-_TALL = {"PyTorch": 128, "JAX": 192, "NumPy": 192}
+_TALL = {"PyTorch": 96, "JAX": 192, "NumPy": 192}
 """By framework, the least n at which a matrix of three times as many rows is not for them, but
 perhaps its triangular factor."""
 
