@@ -119,6 +119,11 @@ def test_the_same_is_compared(operation, competitor, derivative):
         np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-9, equal_nan=False)
 
 
+def test_each_processor_has_a_folder():
+    assert benchmark._slug("Intel(R) Xeon(R) Processor") == "intel-xeon-processor"
+    assert benchmark._slug("AMD EPYC") == "amd-epyc"
+
+
 def test_jax_has_its_settings_back():
     framework = benchmark.Jax()
     config = framework.jax.config

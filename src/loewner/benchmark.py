@@ -39,6 +39,7 @@ import json
 import math
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -692,7 +693,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         type=Path,
         help=f"a folder for {FILE}, where other groups stay as they are, and for pictures; "
-        f"by default {FOLDER}, with --quick none",
+        f"by default one of the processor in {FOLDER}, with --quick none",
     )
     parser.set_defaults(run=run)
 
@@ -703,11 +704,11 @@ def run(args: argparse.Namespace) -> None:
     rounds = least if args.rounds is None else args.rounds
     if rounds < least:
         raise ValueError(f"--rounds: {least} at least are needed, not {rounds}")
-    folder = args.output or (None if args.quick else FOLDER)
+    about = environment()
+    folder = args.output or (None if args.quick else FOLDER / _slug(about["processor"]))
     if folder:
         _needed("matplotlib")
         folder.mkdir(parents=True, exist_ok=True)
-    about = environment()
     print("\n".join(f"{k}: {v}" for k, v in about.items()))
     print("Medians of loewner and of a competitor, by turns. ratio: competitor / loewner,")
     print("median and quartiles; above 1, loewner needs less. gradient: with the value.")
@@ -774,6 +775,11 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def _slug(name: str) -> str:
+    """The name of a processor as that of a folder: "intel-xeon-processor"."""
+    return "-".join(re.findall(r"[a-z0-9]+", re.sub(r"\((r|tm)\)", " ", name.lower())))
 
 
 def _short(x: float, digits: int = 3) -> str:
