@@ -51,7 +51,8 @@ def test_gradients_of_a_stack_are_those_of_the_words(name, shape, dtype, monkeyp
     if name in SQUARE and shape[0] != shape[1]:
         pytest.skip("of square matrices")
     function, a = FUNCTIONS[name], gaussian(2, BATCH, *shape, dtype=dtype)
-    g = [gaussian(*x.shape, dtype=dtype, seed=i) for i, x in enumerate(function(a), 1)]
+    shapes = jax.eval_shape(function, a)
+    g = [gaussian(*x.shape, dtype=dtype, seed=i) for i, x in enumerate(shapes, 1)]
 
     def pull(a, *g):
         return pulled(function, a, g)
@@ -59,14 +60,14 @@ def test_gradients_of_a_stack_are_those_of_the_words(name, shape, dtype, monkeyp
     # a polar factor is evaluated by a tape as well, up to the determinants of order 5
     whole = name == "nearest_orthogonal" or (name == "nearest_rotation" and shape[0] < 5)
     assert tapes(pull, a, *g) == 1 + whole
-    found = jax.jit(pull)(a, *g)
+    found = np.asarray(jax.jit(pull)(a, *g))
     monkeypatch.setattr("loewner.frameworks.jax.recorded", lambda *_: None)
     monkeypatch.setattr("loewner.frameworks.jax.evaluated", lambda *_: None)
     jax.clear_caches()
     assert tapes(pull, a, *g) == 0
-    right = jax.jit(pull)(a, *g)
-    size = jnp.linalg.norm(right, axis=(-2, -1)).max()
-    assert abs(found - right).max() <= 40 * jnp.finfo(dtype).eps * size
+    right = np.asarray(jax.jit(pull)(a, *g))
+    size = np.linalg.norm(right, axis=(-2, -1)).max()
+    assert abs(found - right).max() <= 40 * np.finfo(dtype).eps * size
     jax.clear_caches()
 
 

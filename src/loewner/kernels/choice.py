@@ -14,10 +14,13 @@ are asked for; of a real symmetric one the upper triangle of that, which syevd w
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib
 import math
+import platform as platforms
+from pathlib import Path
 from typing import Any
 
 METHODS = ("auto", "lapack", "jacobi", "compiled")
@@ -130,6 +133,8 @@ def usual(operation: str, shape: tuple[int, int], framework: str) -> bool:
 def reducible(operation: str, shape: tuple[int, int], framework: str) -> bool:
     """Whether a triangular factor is sooner had and decomposed than a matrix on the CPU."""
     m, n = max(shape), min(shape)
+    if framework == "PyTorch" and FAST_MKL:
+        return False
     return m >= 3 * n and n >= _REDUCED.get((framework, operation), math.inf)
 
 
@@ -147,7 +152,7 @@ def replays(
     most = REPLAYED.get(framework, 0)
     if not replayable(shape, dtypes, max(16, most)) or not has_numba():
         return False
-    if most > MOST_BESIDE_MKL and not slow_products():
+    if most > MOST_BESIDE_MKL and FAST_MKL:
         most = MOST_BESIDE_MKL
     return replayable(shape, dtypes, max(16 if batch >= LEAST_COMPILED else 0, most))
 
@@ -164,17 +169,6 @@ def dtype_name(dtype: Any) -> str:
 
 
 @functools.cache
-def slow_products() -> bool:
-    """Whether BLAS takes no less time for products than the kernels do.
-
-    PyTorch's is MKL, which on AMD's processors is as fast as they, and on Intel's takes two thirds
-    to four fifths of their time. Others are not measured.
-    """
-    name = importlib.import_module("llvmlite.binding").get_host_cpu_name()
-    return name.startswith("znver")
-
-
-@functools.cache
 def has_numba() -> bool:
     """Whether Numba is installed, goes with this NumPy, and is not switched off."""
     try:
@@ -182,6 +176,21 @@ def has_numba() -> bool:
     except (ImportError, AttributeError):
         return False
 
+
+def _is_amd() -> bool:
+    """Whether the processor is one of AMD's."""
+    told = platforms.processor()
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        told += Path("/proc/cpuinfo").read_text()
+    return "AuthenticAMD" in told
+
+
+FAST_MKL = not _is_amd()
+"""Whether MKL, the BLAS and LAPACK of PyTorch, is at its fastest.
+
+On AMD's processors its products take as long as those of our kernels, on Intel's two thirds to four
+fifths of that, and a tall matrix is not gained from reducing it first. Others are not measured.
+"""
 
 MOST_IN_LANES = 16
 """The largest order at which compiled kernels work on many matrices at a time, by Jacobi's method;
@@ -226,7 +235,7 @@ are new each time cost more than is won. XLA makes one program of the words itse
 """
 
 MOST_BESIDE_MKL = 96
-"""The same where they are not: from 128 on tapes took 1.02 to 1.15 times as long as the words."""
+"""The same where `FAST_MKL`: from 128 on tapes took 1.02 to 1.15 times as long as the words."""
 
 _SHARED = {"PyTorch": 3}
 """By framework, the least n from which LAPACK gains from cores that share out a stack: two of them
@@ -246,7 +255,8 @@ _REDUCED = {
     ("PyTorch", "svdvals"): 64,
 }
 """By framework and operation, the least n at which a matrix of three times as many rows is reduced:
-1.05 to 1.3 times as fast. NumPy has no product with the Q of a factorization."""
+1.05 to 1.3 times as fast, in PyTorch unless `FAST_MKL`. NumPy has no product with the Q of a
+factorization."""
 
 _LEAST_SHARED = 2**14
 """How many entries a stack has that is shared out, some 600 microseconds of work."""

@@ -13,7 +13,6 @@ from typing import Any
 
 import numba
 from llvmlite import ir
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .native import OPTIONS
@@ -77,9 +76,9 @@ class _Vectors:
 
     def joined(self, x: Any, y: Any, z: Any) -> Any:
         """x y + z, in which x y is what is not rounded, so that one instruction waits for y."""
+        module, name = self.builder.module, f"llvm.fmuladd.v{self.lanes}f{8 * self.size}"
         kind = ir.FunctionType(self.type, [self.type] * 3)
-        name = f"llvm.fmuladd.v{self.lanes}f{8 * self.size}"
-        joined = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        joined = module.globals.get(name) or ir.Function(module, kind, name)
         return self.builder.call(joined, [x, y, z])
 
     def sum(self, x: Any) -> Any:
