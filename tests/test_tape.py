@@ -124,7 +124,7 @@ def test_gradients_of_a_stack_are_those_of_its_matrices(name, shape, dtype, repl
 def impatient(monkeypatch):
     """Tapes are made for the first derivative of one matrix already."""
     monkeypatch.setattr(tape, "PATIENCE", 0.0)
-    monkeypatch.setattr(choice, "FAST_MKL", False)
+    monkeypatch.setitem(choice.REPLAYED, "PyTorch", 512)
     tape._pull.cache_clear()
     yield
     tape._pull.cache_clear()
@@ -405,14 +405,6 @@ def test_strict_checks_and_complex_matrices_are_not_recorded():
     assert not replays((3, 3), real, 64, "cpu", "NumPy", False)
     assert replays((17, 17), real, 1, "cpu", "PyTorch", True)
     assert not replays((513, 513), real, 1, "cpu", "PyTorch", True)
-
-
-def test_large_products_are_left_to_a_blas_that_is_faster(monkeypatch):
-    pytorch = {"float64"}, 1, "cpu", "PyTorch", True
-    for fast in (False, True):
-        monkeypatch.setattr(choice, "FAST_MKL", fast)
-        assert replays((64, 64), *pytorch)
-        assert replays((128, 128), *pytorch) is not fast
 
 
 DECOMPOSITIONS = {

@@ -19,8 +19,7 @@ import dataclasses
 import functools
 import importlib
 import math
-import platform as platforms
-from pathlib import Path
+import os
 from typing import Any
 
 METHODS = ("auto", "lapack", "jacobi", "compiled")
@@ -133,8 +132,6 @@ def usual(operation: str, shape: tuple[int, int], framework: str) -> bool:
 def reducible(operation: str, shape: tuple[int, int], framework: str) -> bool:
     """Whether a triangular factor is sooner had and decomposed than a matrix on the CPU."""
     m, n = max(shape), min(shape)
-    if framework == "PyTorch" and FAST_MKL:
-        return False
     return m >= 3 * n and n >= _REDUCED.get((framework, operation), math.inf)
 
 
@@ -149,12 +146,8 @@ def replays(
     """Whether the derivatives of a stack are taken from a tape; the parameters are as above."""
     if platform != "cpu" or not compiles:
         return False
-    most = REPLAYED.get(framework, 0)
-    if not replayable(shape, dtypes, max(16, most)) or not has_numba():
-        return False
-    if most > MOST_BESIDE_MKL and FAST_MKL:
-        most = MOST_BESIDE_MKL
-    return replayable(shape, dtypes, max(16 if batch >= LEAST_COMPILED else 0, most))
+    most = max(16 if batch >= LEAST_COMPILED else 0, REPLAYED.get(framework, 0))
+    return replayable(shape, dtypes, most) and has_numba()
 
 
 def replayable(shape: tuple[int, int], dtypes: set[str], most: int = 16) -> bool:
@@ -179,9 +172,9 @@ def has_numba() -> bool:
 
 def _is_amd() -> bool:
     """Whether the processor is one of AMD's."""
-    told = platforms.processor()
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        told += Path("/proc/cpuinfo").read_text()
+    told = os.environ.get("PROCESSOR_IDENTIFIER", "")  # of Windows
+    with contextlib.suppress(OSError, UnicodeDecodeError), open("/proc/cpuinfo") as file:
+        told += file.read(2**10)
     return "AuthenticAMD" in told
 
 
@@ -189,7 +182,7 @@ FAST_MKL = not _is_amd()
 """Whether MKL, the BLAS and LAPACK of PyTorch, is at its fastest.
 
 On AMD's processors its products take as long as those of our kernels, on Intel's two thirds to four
-fifths of that, and a tall matrix is not gained from reducing it first. Others are not measured.
+fifths of that, and to reduce a tall matrix first gains nothing. Others are not measured.
 """
 
 MOST_IN_LANES = 16
@@ -227,15 +220,13 @@ _LEAST = {
 }
 """By framework, operation and n, the least batch at which Jacobi's method wins."""
 
-REPLAYED = {"PyTorch": 512}
+REPLAYED = {"PyTorch": 96 if FAST_MKL else 512}
 """By framework, the largest n at which the derivatives of one matrix, or of few, are taken from a
-tape: 1.05 to 1.25 times as fast, value included, where products are slow. Up to there a tape works
-in memory that glibc's allocator keeps for the next one (`native._keep_freed_memory`); pages that
-are new each time cost more than is won. XLA makes one program of the words itself.
+tape: 1.05 to 1.25 times as fast, value included. Beside a fast MKL from 128 on only 0.85 to 0.98
+times. Up to 512 a tape works in memory that glibc's allocator keeps for the next one
+(`native._keep_freed_memory`); pages that are new each time cost more than is won. XLA makes one
+program of the words itself.
 """
-
-MOST_BESIDE_MKL = 96
-"""The same where `FAST_MKL`: from 128 on tapes took 1.02 to 1.15 times as long as the words."""
 
 _SHARED = {"PyTorch": 3}
 """By framework, the least n from which LAPACK gains from cores that share out a stack: two of them
@@ -251,12 +242,11 @@ LEAST_TURNED = 48
 _REDUCED = {
     ("JAX", "svd"): 64,
     ("JAX", "svdvals"): 64,
-    ("PyTorch", "svd"): 128,
-    ("PyTorch", "svdvals"): 64,
+    ("PyTorch", "svd"): math.inf if FAST_MKL else 128,
+    ("PyTorch", "svdvals"): math.inf if FAST_MKL else 64,
 }
 """By framework and operation, the least n at which a matrix of three times as many rows is reduced:
-1.05 to 1.3 times as fast, in PyTorch unless `FAST_MKL`. NumPy has no product with the Q of a
-factorization."""
+1.05 to 1.3 times as fast. NumPy has no product with the Q of a factorization."""
 
 _LEAST_SHARED = 2**14
 """How many entries a stack has that is shared out, some 600 microseconds of work."""
