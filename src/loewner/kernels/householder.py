@@ -119,7 +119,7 @@ def _tridiagonal(x, a, n, step, w, d, e, tau, least):
     x[d + n - 1] = x[last + n - 1] - 2 * x[before + n - 1] * x[old + n - 1]
 
 
-ROWS = 8
+_TOGETHER = 8
 """How many rows are reflected together."""
 
 
@@ -135,8 +135,8 @@ def _reflected(x, q, rows, step, v, apart, tau, first, count, end, y):
     for i in range(rows):
         for j in range(step):
             x[q + i * step + j] = i == j
-    for upper in range(0, rows, ROWS):
-        lower = min(upper + ROWS, rows)
+    for upper in range(0, rows, _TOGETHER):
+        lower = min(upper + _TOGETHER, rows)
         for k in range(min(count, lower - first) - 1, -1, -1):
             low, row = k + first, v + k * apart
             begin = max(upper, low)
