@@ -4,6 +4,7 @@ import contextlib
 import functools
 import itertools
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -440,3 +441,90 @@ def test_hard_matrices_have_the_gradients_and_reports_they_have_word_by_word(
     for x, y in zip(by_tape, by_words, strict=True):
         size = y.abs().amax(dim=(-2, -1), keepdim=True)
         np.testing.assert_allclose(x / size, y / size, rtol=0, atol=case.tolerance)
+
+
+def random_tape(rng: np.random.Generator, n: int) -> tape.Tape:
+    """Products, sums, transposes and diagonals of two matrices and a vector."""
+    recorder = tape.Recorder("float64")
+    known = [recorder.given((n, n)), recorder.given((n,)), recorder.given((n, n))]
+    matrices = [known[0], known[2]]
+    vectors = [known[1]]
+    xp = recorder.xp
+
+    def some() -> Any:
+        x = matrices[rng.integers(len(matrices))]
+        return x.mT if rng.integers(2) else x
+
+    for _ in range(12):
+        kind = rng.integers(8)
+        v = vectors[rng.integers(len(vectors))]
+        if kind < 2:
+            found = some() + some() * (0.5 if kind else v[:, None])
+        elif kind == 2:
+            found = (some() @ some()) / n
+        elif kind == 3:
+            found = xp.hermitian_product(x := some(), x) / n
+        elif kind == 4:
+            found = xp.with_diagonal(some(), v, None)
+        elif kind == 5:
+            found = xp.where(recorder.diagonal(v), v[None, :], v[:, None] - some())
+        elif kind == 6:
+            found = -some() if rng.integers(2) else xp.abs(some())
+        else:
+            vectors.append(xp.linalg.diagonal(some()) + v)
+            continue
+        matrices.append(found)
+    return recorder.tape([matrices[-1], vectors[-1], some()])
+
+
+def said(program: tape.Tape, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """What the instructions of a tape make of the arrays of one matrix, one after the other."""
+    x = np.zeros(program.rows)
+    x[: len(program.constants)] = program.constants
+    results = [np.zeros(shape) for shape in program.results if shape is not None]
+    for what, m, n, d, d0, d1, a, a0, a1, b, b0, b1, c, c0, c1 in program.instructions:
+        i, j = np.ogrid[:m, :n]
+        if what == tape.LOAD:
+            found = np.diagonal(arrays[a]) if a0 and arrays[a].ndim == 2 else arrays[a]
+        elif what == tape.STORE:
+            shape = results[d - len(arrays)].shape
+            results[d - len(arrays)] = x[a + i * a0 + j * a1].reshape(shape)
+            continue
+        elif what == tape.MATMUL:
+            k = np.arange(c)
+            found = x[a + i * a0 + k * a1] @ x[b + k[:, None] * b0 + j * b1]
+        else:
+            places = (a, a0, a1), (b, b0, b1), (c, c0, c1)
+            count = {tape.NEGATIVE: 1, tape.ABS: 1, tape.SQRT: 1, tape.COPY: 1, tape.WHERE: 3}
+            given = [x[p + i * p0 + j * p1] for p, p0, p1 in places[: count.get(what, 2)]]
+            found = given[0] if what == tape.COPY else tape._KNOWN[what](*given)
+        x[d + i * d0 + j * d1] = found
+    return results
+
+
+def in_some_order(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The same array by rows, by columns, or with gaps."""
+    wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]))
+    wide[..., ::2] = x
+    return [x, np.asfortranarray(x), wide[..., ::2]][rng.integers(3)]
+
+
+@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("batch", [(), (70,)], ids=["one", "stack"])
+def test_the_machines_do_what_a_tape_says_in_whatever_order_arrays_lie(batch, seed):
+    from loewner.kernels.replay import Replay
+
+    rng = np.random.default_rng(seed)
+    program = random_tape(rng, int(rng.choice([2, 5, 9] if batch else [2, 5, 9, 40, 130])))
+    arrays = [rng.standard_normal((*batch, *shape)) for shape in program.given]
+    given = [in_some_order(x, rng) for x in arrays]
+    kinds = [(x.shape, tuple(s // 8 for s in x.strides), x.dtype) for x in given]
+    one_by_one = zip(*arrays, strict=True) if batch else [arrays]
+    expected = [said(program, list(x)) for x in one_by_one]
+    tensors = [torch.from_numpy(x) for x in given]
+    for framework, own in ((framework_of(given[0]), given), (framework_of(tensors[0]), tensors)):
+        found = Replay(program, kinds)(framework, own)
+        assert found is not None
+        for x, *y in zip(found, *expected, strict=True):
+            true = np.stack(y) if batch else y[0]
+            np.testing.assert_allclose(x, true, rtol=0, atol=1e-12 * max(1.0, np.abs(true).max()))
