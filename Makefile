@@ -12,6 +12,11 @@ CONSTRAINTS ?= constraints.txt
 WORKERS ?= auto
 ARGS ?=
 
+# XLA compiles thousands of programs for the tests, each of which runs once: in half the time if it
+# does not optimize them. With the newest releases, nightly, they are what users run.
+UNOPTIMIZED := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false \
+	--xla_cpu_parallel_codegen_split_count=1
+
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -28,6 +33,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 test: $(VENV)/.stamp-test ## run the tests, less the slow ones
+	XLA_FLAGS="$${XLA_FLAGS-$(if $(CONSTRAINTS),$(UNOPTIMIZED))}" \
 	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 -m "not slow" $(ARGS)
 
 test-slow: $(VENV)/.stamp-test ## run the slow tests

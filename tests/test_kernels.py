@@ -103,7 +103,9 @@ KERNELS += [("compiled", dtype) for dtype in PRECISIONS[:2]]
 @pytest.mark.parametrize(("kernel", "dtype"), KERNELS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_eigh_by_our_kernels_is_as_accurate_as_lapack(kind, kernel, dtype):
-    for n in (2, 3, 4, 6, 16, 17, 40, 65) if kernel == "compiled" else (2, 3, 4, 6):
+    # a kernel is compiled for each order up to 16, which takes seconds
+    compiled = (3, 16, 17, 65) if dtype == "float32" else (2, 3, 4, 6, 16, 17, 40, 65)
+    for n in compiled if kernel == "compiled" else (2, 3, 4, 6):
         a = stack(kind, dtype, n, n, hermitian=True, count=COUNT if n <= 16 else 10)
         found = []
         for method in (kernel, "lapack"):
@@ -120,10 +122,13 @@ def test_eigh_by_our_kernels_is_as_accurate_as_lapack(kind, kernel, dtype):
 @pytest.mark.parametrize(("kernel", "dtype"), KERNELS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_svd_by_our_kernels_is_as_accurate_as_lapack(kind, kernel, dtype):
-    shapes = [(2, 2, False), (3, 3, False), (4, 4, False), (5, 3, True), (3, 6, False)]
+    shapes = [(3, 3, False), (5, 3, True)]
+    if kernel == "jacobi" or dtype == "float64":  # see above
+        shapes += [(2, 2, False), (4, 4, False), (3, 6, False)]
     if kernel == "compiled":
-        shapes += [(16, 16, False), (32, 8, False), (17, 17, False), (65, 65, False)]
-        shapes += [(60, 20, True), (24, 41, False)]
+        shapes += [(16, 16, False), (17, 17, False), (65, 65, False), (60, 20, True)]
+    if kernel == "compiled" and dtype == "float64":
+        shapes += [(32, 8, False), (24, 41, False)]
     for m, n, full in shapes:
         a = stack(kind, dtype, m, n, hermitian=False, count=COUNT if m < 16 else 10)
         found = [
