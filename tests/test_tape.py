@@ -100,8 +100,11 @@ def test_the_machines_compute_what_numpy_computes(batch, n):
             np.testing.assert_allclose(got[i], right, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-@pytest.mark.parametrize("shape", [(2, 2), (3, 3), (5, 3), (3, 5), (7, 7), (16, 16)], ids=str)
+STACKED = [(torch.float64, (n, n)) for n in (2, 3, 4, 16)] + [(torch.float64, (3, 5))]
+STACKED += [(torch.float32, (n, n)) for n in (3, 16)] + [(torch.float32, (5, 3))]
+
+
+@pytest.mark.parametrize(("dtype", "shape"), STACKED, ids=str)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_gradients_of_a_stack_are_those_of_its_matrices(name, shape, dtype, replays_seen):
     if name in SQUARE and shape[0] != shape[1]:
