@@ -526,6 +526,7 @@ def test_the_machines_do_what_a_tape_says_in_whatever_order_arrays_lie(batch, se
     expected = [said(program, list(x)) for x in one_by_one]
     tensors = [torch.from_numpy(x) for x in given]
     for framework, own in ((framework_of(given[0]), given), (framework_of(tensors[0]), tensors)):
+        assert framework is not None
         found = Replay(program, kinds)(framework, own)
         assert found is not None
         for x, *y in zip(found, *expected, strict=True):

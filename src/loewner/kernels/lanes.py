@@ -73,6 +73,72 @@ def _start(x, first, n):
                 x[first + j * n + i, l] = 1 if i == j else 0
 
 
+@numba.njit(**OPTIONS)
+def _numbers(dtype):
+    """What `_separated` needs: constants in a loop over lanes would be of double precision."""
+    number = dtype.type
+    return (
+        number(1),
+        number(2),
+        number(0.5),
+        number(1 / 3),
+        number(0.0164),
+        number(3**0.5),
+        np.finfo(dtype).tiny,
+    )
+
+
+@numba.njit(inline="always", **OPTIONS)
+def _separated(numbers, a):
+    """`jacobi._separated` of one matrix with that lower triangle by rows: the vectors of a frame.
+
+    The numbers are `_numbers` of its precision.
+    """
+    one, two, half, third, slope, start, tiny = numbers
+    a00, a10, a11, a20, a21, a22 = a
+    mean = (a00 + a11 + a22) * third
+    b00, b11, b22 = a00 - mean, a11 - mean, a22 - mean
+    mean = (b00 + b11 + b22) * third  # again, since it is rounded and p may be small
+    b00, b11, b22 = b00 - mean, b11 - mean, b22 - mean
+    squares = b00 * b00 + b11 * b11 + b22 * b22 + two * (a10 * a10 + a20 * a20 + a21 * a21)
+    inverse = one / math.sqrt(squares * (half * third) + tiny)
+    b00, b11, b22 = b00 * inverse, b11 * inverse, b22 * inverse
+    b10, b20, b21 = a10 * inverse, a20 * inverse, a21 * inverse
+    det = b00 * (b11 * b22 - b21 * b21) - b10 * (b10 * b22 - b20 * b21)
+    det += b20 * (b10 * b21 - b20 * b11)
+    size = abs(det)
+    size = two if size > two else size  # noqa: FURB136  which is what becomes a vector instruction
+    # the root of (2) to 4e-3, and two steps of Newton; a sweep mends the rest
+    t = (half * third - size * slope) * size + start
+    t = (t * t * t + size * half) / ((one + half) * (t * t - one))
+    t = (t * t * t + size * half) / ((one + half) * (t * t - one))
+    t = math.copysign(t, det)
+    m00, m11, m22 = b00 - t, b11 - t, b22 - t
+    # the columns of adj(B - t), and the longest of them
+    c00, c11, c22 = m11 * m22 - b21 * b21, m00 * m22 - b20 * b20, m00 * m11 - b10 * b10
+    c10, c20, c21 = b20 * b21 - b10 * m22, b10 * b21 - b20 * m11, b10 * b20 - b21 * m00
+    second = c11 > c00
+    x, y, z = c10 if second else c00, c11 if second else c10, c21 if second else c20
+    last = c22 > (c11 if second else c00)
+    x, y, z = c20 if last else x, c21 if last else y, c22 if last else z
+    length = math.sqrt(x * x + y * y + z * z)
+    x, y, z = x / length, y / length, z / length  # the identity has a frame of zeros and ones
+    # and its complement (Duff et al., JCGT 6 (2017))
+    sign = math.copysign(one, z)
+    xa, ya = -x / (sign + z), -y / (sign + z)
+    first = sign * x * xa + one, sign * x * ya, -sign * x
+    return first, (x * ya, y * ya + sign, -y), (x, y, z)
+
+
+@numba.njit(**OPTIONS)
+def _form(a, u, v):
+    """u^T A v for the lower triangle of symmetric A, of order 3, by rows."""
+    a00, a10, a11, a20, a21, a22 = a
+    x, y, z = v
+    first, second = a00 * x + a10 * y + a20 * z, a10 * x + a11 * y + a21 * z
+    return u[0] * first + u[1] * second + u[2] * (a20 * x + a21 * y + a22 * z)
+
+
 @numba.njit(inline="always", **OPTIONS)
 def _inner(x, p, q, m, out):
     """The inner products of columns of m rows that begin at rows p and q, into another row."""
@@ -154,6 +220,7 @@ def eigh_kernel(n: int, lower: bool, vectors: bool, dtype: str) -> Kernel:
         half, quarter = one / w.dtype.type(2), one / w.dtype.type(4)
         eps, tiny = np.finfo(w.dtype).eps * quarter, np.finfo(w.dtype).tiny
         nothing = w.dtype.type(2.0**-20)
+        numbers = _numbers(w.dtype)
         x = np.empty((N + 1, LANES), w.dtype)
         sizes = np.empty(LANES, w.dtype)
         exponents = np.zeros(LANES, np.int64)
@@ -180,7 +247,17 @@ def eigh_kernel(n: int, lower: bool, vectors: bool, dtype: str) -> Kernel:
                         size = max(size, abs(x[i, l]))
                     sizes[l] = eps * size  # the limit of convergence
                     x[N, l] = sizes[l] * sizes[l] + tiny
-                if vectors:
+                if n == 3:
+                    for l in range(LANES):
+                        y = x[0, l], x[1, l], x[2, l], x[3, l], x[4, l], x[5, l]
+                        f, g, h = _separated(numbers, y)
+                        x[0, l], x[1, l], x[2, l] = _form(y, f, f), _form(y, g, f), _form(y, g, g)
+                        x[3, l], x[4, l], x[5, l] = _form(y, h, f), _form(y, h, g), _form(y, h, h)
+                        if vectors:
+                            x[F, l], x[F + 1, l], x[F + 2, l] = f
+                            x[F + 3, l], x[F + 4, l], x[F + 5, l] = g
+                            x[F + 6, l], x[F + 7, l], x[F + 8, l] = h
+                elif vectors:
                     _start(x, F, n)
                 for _ in range(_SWEEPS):
                     far = zero
@@ -243,9 +320,12 @@ def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Kernel:
     """The kernel of `svd` for one shape, m >= n, with k columns of U."""
     number = np.dtype(dtype).type
     low, high = _RANGES[np.finfo(dtype).bits, 4]
-    # the rows of the buffer: G and the frame by columns, the squares of the columns, z and t
+    # in single precision G^T G says too little of short columns
+    framed = n == 3 and dtype == "float64"
+    # the rows of the buffer: G and the frame by columns, the squares of the columns, z and t, and
+    # one more, with G^T G from S on
     F = m * n
-    S = F + (n * n if vectors else 0)
+    S = F + (n * n if vectors or framed else 0)
     Z, T = S + n, S + n + 1
 
     def kernel(address):
@@ -260,7 +340,8 @@ def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Kernel:
         eps, tiny = np.finfo(s.dtype).eps, np.finfo(s.dtype).tiny
         # small turns round little, and long sums of rounding errors are random
         bound = s.dtype.type((2 * m**0.5 + 2) ** 2) * eps * eps
-        x = np.empty((T + 1, LANES), s.dtype)
+        numbers = _numbers(s.dtype)
+        x = np.empty((T + 2, LANES), s.dtype)
         sizes = np.empty(LANES, s.dtype)
         exponents = np.zeros(LANES, np.int64)
         while True:
@@ -280,7 +361,23 @@ def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Kernel:
                             lost += y - y  # NaN unless y is finite
                     sizes[l] = size + lost
                 outside = _rescaled(x, m * n, sizes, exponents, low, high)
-                if vectors:
+                if framed:
+                    for q in range(n):
+                        for p in range(q + 1):
+                            _inner(x, q * m, p * m, m, S + _at(q, p))
+                    for l in range(LANES):
+                        y = x[S, l], x[S + 1, l], x[S + 2, l], x[S + 3, l], x[S + 4, l], x[S + 5, l]
+                        f, g, h = _separated(numbers, y)
+                        x[F, l], x[F + 1, l], x[F + 2, l] = f
+                        x[F + 3, l], x[F + 4, l], x[F + 5, l] = g
+                        x[F + 6, l], x[F + 7, l], x[F + 8, l] = h
+                    for i in range(m):
+                        for l in range(LANES):
+                            y0, y1, y2 = x[i, l], x[m + i, l], x[2 * m + i, l]
+                            x[i, l] = y0 * x[F, l] + y1 * x[F + 1, l] + y2 * x[F + 2, l]
+                            x[m + i, l] = y0 * x[F + 3, l] + y1 * x[F + 4, l] + y2 * x[F + 5, l]
+                            x[2 * m + i, l] = y0 * x[F + 6, l] + y1 * x[F + 7, l] + y2 * x[F + 8, l]
+                elif vectors:
                     _start(x, F, n)
                 for _ in range(_SWEEPS):
                     for j in range(n):
