@@ -96,16 +96,24 @@ def judged(a, by_jacobi, by_lapack):
         assert mine <= max(2 * lapack, eps)
 
 
-KERNELS = [("jacobi", dtype) for dtype in PRECISIONS]
-KERNELS += [("compiled", dtype) for dtype in PRECISIONS[:2]]
+def kernels(jacobi: list[Any], compiled: list[Any], rare: list[Any]) -> list[Any]:
+    """Each kernel and precision, with orders or shapes. Numba takes seconds for each of the
+    compiled ones: in single precision those of the last list are nightly."""
+    found = [pytest.param("jacobi", dtype, jacobi, id=f"jacobi-{dtype}") for dtype in PRECISIONS]
+    common = [x for x in compiled if x not in rare]
+    for dtype, sizes in (("float32", common), ("float64", compiled)):
+        found.append(pytest.param("compiled", dtype, sizes, id=f"compiled-{dtype}"))
+    nightly = {"id": "compiled-float32-rare", "marks": pytest.mark.slow}
+    return [*found, pytest.param("compiled", "float32", rare, **nightly)]
 
 
-@pytest.mark.parametrize(("kernel", "dtype"), KERNELS)
+ORDERS = kernels([2, 3, 4, 6], [2, 3, 4, 6, 16, 17, 40, 65], [2, 4, 6, 40])
+
+
+@pytest.mark.parametrize(("kernel", "dtype", "orders"), ORDERS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_eigh_by_our_kernels_is_as_accurate_as_lapack(kind, kernel, dtype):
-    # a kernel is compiled for each order up to 16, which takes seconds
-    compiled = (3, 16, 17, 65) if dtype == "float32" else (2, 3, 4, 6, 16, 17, 40, 65)
-    for n in compiled if kernel == "compiled" else (2, 3, 4, 6):
+def test_eigh_by_our_kernels_is_as_accurate_as_lapack(kind, kernel, dtype, orders):
+    for n in orders:
         a = stack(kind, dtype, n, n, hermitian=True, count=COUNT if n <= 16 else 10)
         found = []
         for method in (kernel, "lapack"):
@@ -119,16 +127,15 @@ def test_eigh_by_our_kernels_is_as_accurate_as_lapack(kind, kernel, dtype):
         assert (np.abs(values - w) <= 4 * np.finfo(dtype).eps * size).all()
 
 
-@pytest.mark.parametrize(("kernel", "dtype"), KERNELS)
+SMALL = [(2, 2, False), (3, 3, False), (4, 4, False), (5, 3, True), (3, 6, False)]
+LARGER = [(16, 16, False), (32, 8, False), (17, 17, False), (65, 65, False)]
+LARGER += [(60, 20, True), (24, 41, False)]
+RARE = [(2, 2, False), (4, 4, False), (3, 6, False), (32, 8, False), (24, 41, False)]
+
+
+@pytest.mark.parametrize(("kernel", "dtype", "shapes"), kernels(SMALL, [*SMALL, *LARGER], RARE))
 @pytest.mark.parametrize("kind", KINDS)
-def test_svd_by_our_kernels_is_as_accurate_as_lapack(kind, kernel, dtype):
-    shapes = [(3, 3, False), (5, 3, True)]
-    if kernel == "jacobi" or dtype == "float64":  # see above
-        shapes += [(2, 2, False), (4, 4, False), (3, 6, False)]
-    if kernel == "compiled":
-        shapes += [(16, 16, False), (17, 17, False), (65, 65, False), (60, 20, True)]
-    if kernel == "compiled" and dtype == "float64":
-        shapes += [(32, 8, False), (24, 41, False)]
+def test_svd_by_our_kernels_is_as_accurate_as_lapack(kind, kernel, dtype, shapes):
     for m, n, full in shapes:
         a = stack(kind, dtype, m, n, hermitian=False, count=COUNT if m < 16 else 10)
         found = [

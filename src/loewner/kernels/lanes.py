@@ -107,7 +107,7 @@ def _separated(numbers, a):
     det = b00 * (b11 * b22 - b21 * b21) - b10 * (b10 * b22 - b20 * b21)
     det += b20 * (b10 * b21 - b20 * b11)
     size = abs(det)
-    size = two if size > two else size  # noqa: FURB136  which is what becomes a vector instruction
+    size = min(size, two)
     # the root of (2) to 4e-3, and two steps of Newton; a sweep mends the rest
     t = (half * third - size * slope) * size + start
     t = (t * t * t + size * half) / ((one + half) * (t * t - one))
@@ -128,6 +128,17 @@ def _separated(numbers, a):
     xa, ya = -x / (sign + z), -y / (sign + z)
     first = sign * x * xa + one, sign * x * ya, -sign * x
     return first, (x * ya, y * ya + sign, -y), (x, y, z)
+
+
+@numba.njit(inline="always", **OPTIONS)
+def _start_separated(x, first, a, numbers):
+    """The vectors of `_separated`, from the first row of the buffer on, of matrices from row a."""
+    for l in range(LANES):
+        y = x[a, l], x[a + 1, l], x[a + 2, l], x[a + 3, l], x[a + 4, l], x[a + 5, l]
+        f, g, h = _separated(numbers, y)
+        x[first, l], x[first + 1, l], x[first + 2, l] = f
+        x[first + 3, l], x[first + 4, l], x[first + 5, l] = g
+        x[first + 6, l], x[first + 7, l], x[first + 8, l] = h
 
 
 @numba.njit(**OPTIONS)
@@ -207,7 +218,7 @@ def eigh_kernel(n: int, lower: bool, vectors: bool, dtype: str) -> Kernel:
     triangle = n * (n + 1) // 2
     # the rows of the buffer: the lower triangle by rows, the frame by columns, z, t and noise
     F = triangle
-    Z = F + (n * n if vectors else 0)
+    Z = F + (n * n if vectors or n == 3 else 0)
     T, N = Z + 1, Z + 2
 
     def kernel(address):
@@ -248,15 +259,14 @@ def eigh_kernel(n: int, lower: bool, vectors: bool, dtype: str) -> Kernel:
                     sizes[l] = eps * size  # the limit of convergence
                     x[N, l] = sizes[l] * sizes[l] + tiny
                 if n == 3:
+                    _start_separated(x, F, 0, numbers)
                     for l in range(LANES):
                         y = x[0, l], x[1, l], x[2, l], x[3, l], x[4, l], x[5, l]
-                        f, g, h = _separated(numbers, y)
+                        f = x[F, l], x[F + 1, l], x[F + 2, l]
+                        g = x[F + 3, l], x[F + 4, l], x[F + 5, l]
+                        h = x[F + 6, l], x[F + 7, l], x[F + 8, l]
                         x[0, l], x[1, l], x[2, l] = _form(y, f, f), _form(y, g, f), _form(y, g, g)
                         x[3, l], x[4, l], x[5, l] = _form(y, h, f), _form(y, h, g), _form(y, h, h)
-                        if vectors:
-                            x[F, l], x[F + 1, l], x[F + 2, l] = f
-                            x[F + 3, l], x[F + 4, l], x[F + 5, l] = g
-                            x[F + 6, l], x[F + 7, l], x[F + 8, l] = h
                 elif vectors:
                     _start(x, F, n)
                 for _ in range(_SWEEPS):
@@ -323,7 +333,7 @@ def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Kernel:
     # in single precision G^T G says too little of short columns
     framed = n == 3 and dtype == "float64"
     # the rows of the buffer: G and the frame by columns, the squares of the columns, z and t, and
-    # one more, with G^T G from S on
+    # one more: the triangle of G^T G lies from S on, before all of these
     F = m * n
     S = F + (n * n if vectors or framed else 0)
     Z, T = S + n, S + n + 1
@@ -365,12 +375,7 @@ def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Kernel:
                     for q in range(n):
                         for p in range(q + 1):
                             _inner(x, q * m, p * m, m, S + _at(q, p))
-                    for l in range(LANES):
-                        y = x[S, l], x[S + 1, l], x[S + 2, l], x[S + 3, l], x[S + 4, l], x[S + 5, l]
-                        f, g, h = _separated(numbers, y)
-                        x[F, l], x[F + 1, l], x[F + 2, l] = f
-                        x[F + 3, l], x[F + 4, l], x[F + 5, l] = g
-                        x[F + 6, l], x[F + 7, l], x[F + 8, l] = h
+                    _start_separated(x, F, S, numbers)
                     for i in range(m):
                         for l in range(LANES):
                             y0, y1, y2 = x[i, l], x[m + i, l], x[2 * m + i, l]
