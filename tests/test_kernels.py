@@ -47,11 +47,12 @@ def _spectrum(kind, k):
         "rank one": np.eye(k)[0],
         "zero": np.zeros(k),
         "one": np.ones(k),
+        "all short but one": np.where(np.arange(k) == 0, 1e-2, 1e-8),
     }.get(kind, np.linspace(1.0, 2.0, k))
 
 
 KINDS = ["random", "repeated", "graded", "nearly diagonal", "rank one", "zero", "one", "identity"]
-KINDS += ["huge", "tiny", "denormal"]
+KINDS += ["all short but one", "huge", "tiny", "denormal"]
 
 
 def stack(kind, dtype, m, n, hermitian, count=COUNT):
@@ -288,7 +289,8 @@ def test_svd_by_the_triangular_factor_is_as_accurate_as_lapack(
         judged(a, auto, lapack)
         assert (np.diff(auto[1]) <= 0).all()
         values = np.asarray(lw.svdvals(array(a)))
-        assert (np.abs(values - auto[1]) <= 8 * np.finfo(dtype).eps * auto[1][0]).all()
+        # both round at random as often as there are columns; LAPACK's own two reach 9.6 eps at 130
+        assert (np.abs(values - auto[1]) <= n**0.5 * np.finfo(dtype).eps * auto[1][0]).all()
 
 
 METHODS = [(fw, "jacobi") for fw in bench.FRAMEWORKS]

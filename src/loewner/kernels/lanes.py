@@ -25,9 +25,16 @@ _RANGES = {
     (64, 2): (2.0**-200, 2.0**200),
     (64, 4): (2.0**-60, 2.0**60),
     (32, 2): (2.0**-30, 2.0**30),
-    (32, 4): (2.0**-8, 2.0**8),
+    (32, 4): (2.0**-8, 2.0**10),
 }
 """By bits and the power that is formed: the sizes of entries of which none is lost."""
+
+_COMMON = {64: 1.0, 32: 2.0**14}
+"""By bits, what matrices of such sizes are multiplied by where fourth powers are formed.
+
+Of columns that are eps times as long as the longest, what is noise beside their product is then
+a normal number.
+"""
 
 
 @numba.njit(**OPTIONS)
@@ -329,9 +336,9 @@ def eigh_kernel(n: int, lower: bool, vectors: bool, dtype: str) -> Kernel:
 def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Kernel:
     """The kernel of `svd` for one shape, m >= n, with k columns of U."""
     number = np.dtype(dtype).type
-    low, high = _RANGES[np.finfo(dtype).bits, 4]
-    # in single precision G^T G says too little of short columns
-    framed = n == 3 and dtype == "float64"
+    bits = np.finfo(dtype).bits
+    (low, high), larger = _RANGES[bits, 4], _COMMON[bits]
+    framed = n == 3
     # the rows of the buffer: G and the frame by columns, the squares of the columns, z and t, and
     # one more: the triangle of G^T G lies from S on, before all of these
     F = m * n
@@ -351,6 +358,7 @@ def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Kernel:
         # small turns round little, and long sums of rounding errors are random
         bound = s.dtype.type((2 * m**0.5 + 2) ** 2) * eps * eps
         numbers = _numbers(s.dtype)
+        common, common_back = s.dtype.type(larger), s.dtype.type(1 / larger)
         x = np.empty((T + 2, LANES), s.dtype)
         sizes = np.empty(LANES, s.dtype)
         exponents = np.zeros(LANES, np.int64)
@@ -371,6 +379,10 @@ def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Kernel:
                             lost += y - y  # NaN unless y is finite
                     sizes[l] = size + lost
                 outside = _rescaled(x, m * n, sizes, exponents, low, high)
+                if larger != 1:
+                    for i in range(m * n):
+                        for l in range(LANES):
+                            x[i, l] *= common
                 if framed:
                     for q in range(n):
                         for p in range(q + 1):
@@ -427,7 +439,7 @@ def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Kernel:
                                 _swap_rows(x, F + j * n + i, F + j * n + n + i, Z)
                 for l in range(count):
                     for j in range(n):
-                        s[start + l, j] = x[S + j, l]
+                        s[start + l, j] = x[S + j, l] * common_back
                     if vectors:
                         whole = k == n
                         for j in range(n):
