@@ -31,7 +31,7 @@ import numba
 import numpy as np
 
 from .dqds import SWEEPS, singular_values
-from .native import COUNT, OPTIONS, OWN, Kernel, added, array, finished, taken, words
+from .native import COUNT, OPTIONS, OWN, Kernel, added, array, finished, power, taken, words
 from .product import ALIGNMENT, VECTOR, _size, moved, product, room
 from .rows import (
     FIRST,
@@ -471,11 +471,10 @@ def _rescaled(x, count, size, low, high):
 
 @numba.njit(**OPTIONS)
 def _scaled(x, a, count, exponent):
-    """Numbers times a power of two, in two steps, since that power may itself leave the range."""
+    """Numbers times a power of two."""
     if exponent == 0:
         return
-    one, half = x.dtype.type(1), exponent // 2
-    first, second = math.ldexp(one, half), math.ldexp(one, exponent - half)
+    first, second = power(exponent, x.dtype.type(1))
     for i in range(a, a + count):
         x[i] = x[i] * first * second
 

@@ -16,7 +16,7 @@ import math
 import numba
 import numpy as np
 
-from .native import COUNT, OPTIONS, OWN, Kernel, array, finished, taken, words
+from .native import COUNT, OPTIONS, OWN, Kernel, array, finished, power, taken, words
 
 LANES = 64
 _SWEEPS = 40
@@ -171,8 +171,7 @@ def _inner(x, p, q, m, out):
 def _rescaled(x, rows, sizes, exponents, low, high):
     """The first rows of the lanes that leave the range scaled by a power of two, 2^-exponent.
 
-    In two steps, since that power may itself leave the range. Lanes that are not finite
-    become NaN. Whether there are such lanes.
+    Lanes that are not finite become NaN. Whether there are such lanes.
     """
     zero, one = x.dtype.type(0), x.dtype.type(1)
     outside = zero
@@ -189,8 +188,7 @@ def _rescaled(x, rows, sizes, exponents, low, high):
                 x[i, lane] = np.nan
         elif size != zero and not low <= size <= high:
             exponent = math.frexp(size)[1]
-            half = exponent // 2
-            first, second = math.ldexp(one, -half), math.ldexp(one, half - exponent)
+            first, second = power(-exponent, one)
             for i in range(rows):
                 x[i, lane] = x[i, lane] * first * second
             sizes[lane] = size * first * second
@@ -200,9 +198,8 @@ def _rescaled(x, rows, sizes, exponents, low, high):
 
 @numba.njit(**OPTIONS)
 def _scale_back(values, exponent):
-    """The values of a matrix that was scaled by 2^-exponent, in two steps as there."""
-    one, half = values.dtype.type(1), exponent // 2
-    first, second = math.ldexp(one, half), math.ldexp(one, exponent - half)
+    """The values of a matrix that was scaled by 2^-exponent."""
+    first, second = power(exponent, values.dtype.type(1))
     for j in range(len(values)):
         values[j] = values[j] * first * second
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import math
 from array import array as Job
 from collections.abc import Callable
 from pathlib import Path
@@ -179,6 +180,16 @@ def taken(address):
     job = words(address, OWN)
     first = added(address + 8 * NEXT, job[STEP])
     return (first, min(first + job[STEP], job[COUNT])) if first < job[COUNT] else (0, 0)
+
+
+@numba.njit(**OPTIONS)
+def power(exponent, one):
+    """Two numbers of the kind of `one`, the product of which is 2^exponent.
+
+    To multiply by in turn, since that power may itself leave the range.
+    """
+    half = exponent // 2
+    return math.ldexp(one, half), math.ldexp(one, exponent - half)
 
 
 @numba.njit(**OPTIONS)
