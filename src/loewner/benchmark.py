@@ -272,7 +272,7 @@ def _frame(found: Any, c: Array, m: Array) -> Array:
 
 def _factors(found: Any, c: Array, m: Array) -> Array:
     u, s, vh = found
-    return ((u @ vh) * m).sum() + (s * c).sum()
+    return (s * c).sum() + (u[..., 0, :] * vh[..., :, 0] * c).sum()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,7 +282,11 @@ class Operation:
     matrix: Callable[[Row, np.random.Generator], np.ndarray]
     value: Callable[[Any, Array], Any]
     loss: Callable[[Any, Array, Array], Array]
-    """A number, of what is returned and of weights for values and for entries."""
+    """A number, of what is returned and of weights for values and for entries.
+
+    Of every factor, of no phase, and so cheap that it hides little: a product of factors would
+    take as long as a gradient.
+    """
 
 
 OPERATIONS = {
