@@ -143,6 +143,10 @@ class _Quick:
         return dtype.kind == "c" if kind == "complex floating" else np.isdtype(dtype, kind)
 
     @staticmethod
+    def matrix_transpose(x):
+        return x.swapaxes(-1, -2)
+
+    @staticmethod
     def quotient(x, d, masked):
         if masked is not None:
             np.copyto(d, math.inf, where=masked)
