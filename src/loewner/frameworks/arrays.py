@@ -20,7 +20,7 @@ import numpy as np
 
 from ..rules.rule import Array, Arrays, Rule
 from .base import Framework
-from .numpy import NumpySolvers, StandardSolvers
+from .numpy import COMPAT, NumpySolvers, StandardSolvers
 from .operations import COMPARISONS, CONSTANT, NUMPY_NAMES, OPERATIONS, Operation, fit
 from .plain import numbers
 
@@ -32,7 +32,7 @@ class ArrayLibrary(Framework):
         self.base = base
         is_numpy = array_api_compat.is_numpy_namespace(base)
         self.name = "NumPy" if is_numpy else base.__name__
-        self.solvers = NumpySolvers(base) if is_numpy else StandardSolvers(base)
+        self.solvers = NumpySolvers(COMPAT) if is_numpy else StandardSolvers(base)
         self.xp = Namespace(self)
         self.precisions = base.float64, base.float32, base.complex128, base.complex64
 
@@ -185,6 +185,8 @@ def apply(library: ArrayLibrary, name: str, *args: Any, **options: Any) -> Array
         dtype = library.base.empty(0, dtype=options["dtype"]).dtype
         if not library.base.isdtype(dtype, ("real floating", "complex floating")):
             return library.base.astype(plain_value(inputs[0]), dtype)
+    if not any(isinstance(x, Traced) for x in inputs):
+        return operation.evaluate(library.solvers.xp, *inputs, **options)
     return library.call(Operation(name, tuple(options.items())), *inputs)[0]
 
 

@@ -112,19 +112,34 @@ class StandardSolvers:
             ) from None
 
 
-class _Quick:
-    """NumPy's namespace, with the functions that tests of few values are made of at hand."""
+class _Compat:
+    """array-api-compat's namespace of NumPy, with short ways to what each call asks for."""
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(_compat, name)
+        setattr(self, name, found)
+        return found
+
+    @staticmethod
+    def isdtype(dtype, kind):
+        return dtype.kind == "c" if kind == "complex floating" else np.isdtype(dtype, kind)
+
+    @staticmethod
+    def matrix_transpose(x):
+        return x.swapaxes(-1, -2)
+
+
+COMPAT = _Compat()
+
+
+class _Quick(_Compat):
+    """The same, with the functions that tests of few values are made of at hand."""
 
     abs = np.abs
     linalg = SimpleNamespace(diagonal=lambda x: x.diagonal(axis1=-2, axis2=-1))
     real = operator.attrgetter("real")
     imag = operator.attrgetter("imag")
     finfo = np.finfo
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(_compat, name)
-        setattr(self, name, found)
-        return found
 
     @staticmethod
     def any(x, axis=None):
@@ -137,14 +152,6 @@ class _Quick:
     @staticmethod
     def max(x, axis=None, keepdims=False):
         return np.maximum.reduce(x, axis=axis, keepdims=keepdims)
-
-    @staticmethod
-    def isdtype(dtype, kind):
-        return dtype.kind == "c" if kind == "complex floating" else np.isdtype(dtype, kind)
-
-    @staticmethod
-    def matrix_transpose(x):
-        return x.swapaxes(-1, -2)
 
     @staticmethod
     def quotient(x, d, masked):

@@ -7,12 +7,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-import array_api_compat.numpy as _compat
 import numpy as np
 
 from ..rules.pieces import crowded, width
 from ..rules.rule import Array, Arrays, LinearEquation, Rule
-from .numpy import QUICK, NumpySolvers, apart
+from .numpy import COMPAT, QUICK, NumpySolvers, apart
 
 
 class Words(ABC):
@@ -112,7 +111,7 @@ class _Plain(Unfollowed, Words):
     """`Ops` of NumPy arrays of which nothing follows what becomes of them."""
 
     xp = QUICK
-    solvers = NumpySolvers(_compat)
+    solvers = NumpySolvers(COMPAT)
 
     def peek(self, x):
         return x
