@@ -52,7 +52,8 @@ def _spectrum(kind, k):
 
 
 KINDS = ["random", "repeated", "graded", "nearly diagonal", "rank one", "zero", "one", "identity"]
-KINDS += ["all short but one", "huge", "tiny", "denormal"]
+KINDS += ["huge", "tiny", "denormal", "all short but one"]
+NORMAL = [kind for kind in KINDS if kind != "denormal"]  # XLA takes subnormal numbers for zero
 
 
 def stack(kind, dtype, m, n, hermitian, count=COUNT):
@@ -252,7 +253,7 @@ def test_singular_values_are_found_by_rotations_if_not_by_quotients(n):
 def test_kernels_that_xla_runs_are_as_accurate_as_lapack(kernel, n, dtype):
     if kernel == "compiled" and dtype == "complex128":
         pytest.skip("the compiled kernel is for real matrices")
-    for kind in KINDS[:-1]:  # XLA takes subnormal numbers for zero
+    for kind in NORMAL:
         grown = 1 / np.finfo(dtype).eps if kind == "tiny" else 1.0
         for function in (lw.eigh, lw.svd):
             a = stack(kind, dtype, n, n, function is lw.eigh) * grown
@@ -278,8 +279,7 @@ def test_svd_by_the_triangular_factor_is_as_accurate_as_lapack(
     monkeypatch.setattr(decomposition, "_remembered", decomposition._plan)
     name = "JAX" if array is jnp.asarray else "PyTorch"
     assert choose("svd", (3 * n, n), dtype, 1, "cpu", name, True).reduced
-    kinds = KINDS if n == 64 and not wide else ["graded", "huge", "tiny"]
-    for kind in kinds[: -1 if name == "JAX" else None]:  # XLA takes subnormal numbers for zero
+    for kind in NORMAL if n == 64 and not wide else ["graded", "huge", "tiny"]:
         a = stack(kind, dtype, 3 * n, n, hermitian=False, count=1)[0]
         a = a.T if wide else a
         auto, lapack = (
@@ -289,8 +289,7 @@ def test_svd_by_the_triangular_factor_is_as_accurate_as_lapack(
         judged(a, auto, lapack)
         assert (np.diff(auto[1]) <= 0).all()
         values = np.asarray(lw.svdvals(array(a)))
-        # both round at random as often as there are columns; LAPACK's own two reach 9.6 eps at 130
-        assert (np.abs(values - auto[1]) <= n**0.5 * np.finfo(dtype).eps * auto[1][0]).all()
+        assert (np.abs(values - auto[1]) <= 8 * np.finfo(dtype).eps * auto[1][0]).all()
 
 
 METHODS = [(fw, "jacobi") for fw in bench.FRAMEWORKS]

@@ -31,7 +31,7 @@ import numba
 import numpy as np
 
 from .dqds import SWEEPS, singular_values
-from .native import COUNT, OPTIONS, OWN, Kernel, added, array, finished, power, taken, words
+from .native import COUNT, OPTIONS, OWN, Kernel, added, array, finished, scaled, taken, words
 from .product import ALIGNMENT, VECTOR, _size, moved, product, room
 from .rows import (
     FIRST,
@@ -465,18 +465,8 @@ def _rescaled(x, count, size, low, high):
     if size == 0 or size - size != 0 or low <= size <= high:
         return 0
     _, exponent = math.frexp(size)
-    _scaled(x, 0, count, -exponent)
+    scaled(x, 0, count, -exponent)
     return exponent
-
-
-@numba.njit(**OPTIONS)
-def _scaled(x, a, count, exponent):
-    """Numbers times a power of two."""
-    if exponent == 0:
-        return
-    first, second = power(exponent, x.dtype.type(1))
-    for i in range(a, a + count):
-        x[i] = x[i] * first * second
 
 
 @numba.njit(**OPTIONS)
@@ -564,7 +554,7 @@ def eigh_of_one(dtype: str) -> Kernel:
                         _swapped(x, d + i, d + j, 1)
                         if vectors:
                             _swapped(x, q + i * step, q + j * step, n)
-                _scaled(x, d, n, exponent)
+                scaled(x, d, n, exponent)
                 for i in range(n):
                     w[t, i] = x[d + i]
                 if vectors:
@@ -637,7 +627,7 @@ def svd_of_one(dtype: str) -> Kernel:
                     _normalized(x, p, n, step, n, y)
                     # s = u . A v, in which the errors of the vectors are squared
                     _loaded(x, step, a[t])
-                    _scaled(x, 0, m * step, -exponent)
+                    scaled(x, 0, m * step, -exponent)
                     product(x, spare, left, long, p, step, 1, 0, 1, step, n, m, n, False)
                     for i in range(n):
                         row, image = q + i * long, left + i * long
@@ -650,7 +640,7 @@ def svd_of_one(dtype: str) -> Kernel:
                         if vectors:
                             _swapped(x, q + i * long, q + j * long, m)
                             _swapped(x, p + i * step, p + j * step, n)
-                _scaled(x, d, n, exponent)
+                scaled(x, d, n, exponent)
                 for i in range(n):
                     s[t, i] = x[d + i]
                 if vectors:

@@ -441,13 +441,17 @@ class _Scale:
 _STEPS = {64: ((512, 256), (128,)), 32: ((64, 48), (24, 12))}
 """Exponents by which sizes are scaled until they are within the last of them, by bits."""
 
-_RANGES = {
+RANGES = {
     (64, 2): (2.0**-200, 2.0**200, 1.0),
     (64, 4): (2.0**-60, 2.0**60, 1.0),
     (32, 2): (2.0**-30, 2.0**50, 1.0),
     (32, 4): (2.0**-8, 2.0**10, 2.0**14),
 }
-"""By bits and the power that is formed: the range within which `common` will do, and `common`."""
+"""By bits and the power that is formed: the range within which `common` will do, and `common`.
+
+Multiplied by that, columns that are eps times as long as the longest have fourth powers of which
+eps^2 times is still a normal number.
+"""
 
 
 def _scale(solvers: Solvers, x: Array, power: int) -> _Scale:
@@ -455,7 +459,7 @@ def _scale(solvers: Solvers, x: Array, power: int) -> _Scale:
     parts = (xp.real(x), xp.imag(x)) if xp.isdtype(x.dtype, "complex floating") else (x,)
     size = _largest(xp, [part[i, ...] for part in parts for i in range(x.shape[0])])
     bits = xp.finfo(size.dtype).bits
-    low, high, common = _RANGES[bits, power]
+    low, high, common = RANGES[bits, power]
     outside = ~((size >= low) & (size <= high)) & (size != 0)
     return _Scale(solvers, size, outside, common, _STEPS[bits])
 

@@ -16,25 +16,11 @@ import math
 import numba
 import numpy as np
 
-from .native import COUNT, OPTIONS, OWN, Kernel, array, finished, power, taken, words
+from .jacobi import RANGES
+from .native import COUNT, OPTIONS, OWN, Kernel, array, finished, scaled, taken, words
 
 LANES = 64
 _SWEEPS = 40
-
-_RANGES = {
-    (64, 2): (2.0**-200, 2.0**200),
-    (64, 4): (2.0**-60, 2.0**60),
-    (32, 2): (2.0**-30, 2.0**30),
-    (32, 4): (2.0**-8, 2.0**10),
-}
-"""By bits and the power that is formed: the sizes of entries of which none is lost."""
-
-_COMMON = {64: 1.0, 32: 2.0**14}
-"""By bits, what matrices of such sizes are multiplied by where fourth powers are formed.
-
-Of columns that are eps times as long as the longest, what is noise beside their product is then
-a normal number.
-"""
 
 
 @numba.njit(**OPTIONS)
@@ -187,21 +173,9 @@ def _rescaled(x, rows, sizes, exponents, low, high):
             for i in range(rows):
                 x[i, lane] = np.nan
         elif size != zero and not low <= size <= high:
-            exponent = math.frexp(size)[1]
-            first, second = power(-exponent, one)
-            for i in range(rows):
-                x[i, lane] = x[i, lane] * first * second
-            sizes[lane] = size * first * second
-            exponents[lane] = exponent
+            sizes[lane], exponents[lane] = math.frexp(size)
+            scaled(x[:, lane], 0, rows, -exponents[lane])
     return True
-
-
-@numba.njit(**OPTIONS)
-def _scale_back(values, exponent):
-    """The values of a matrix that was scaled by 2^-exponent."""
-    first, second = power(exponent, values.dtype.type(1))
-    for j in range(len(values)):
-        values[j] = values[j] * first * second
 
 
 @numba.njit(**OPTIONS)
@@ -218,7 +192,7 @@ def _at(i, j):
 def eigh_kernel(n: int, lower: bool, vectors: bool, dtype: str) -> Kernel:
     """The kernel of `eigh` for one order."""
     number = np.dtype(dtype).type
-    low, high = _RANGES[np.finfo(dtype).bits, 2]
+    low, high, _ = RANGES[np.finfo(dtype).bits, 2]
     triangle = n * (n + 1) // 2
     # the rows of the buffer: the lower triangle by rows, the frame by columns, z, t and noise
     F = triangle
@@ -320,7 +294,7 @@ def eigh_kernel(n: int, lower: bool, vectors: bool, dtype: str) -> Kernel:
                                 v[start + l, i, j] = x[F + j * n + i, l]
                 if outside:
                     for l in range(count):
-                        _scale_back(w[start + l], exponents[l])
+                        scaled(w[start + l], 0, n, exponents[l])
                         if vectors and w[start + l, 0] != w[start + l, 0]:
                             v[start + l] = np.nan
             finished(address, end - begin)
@@ -333,8 +307,7 @@ def eigh_kernel(n: int, lower: bool, vectors: bool, dtype: str) -> Kernel:
 def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Kernel:
     """The kernel of `svd` for one shape, m >= n, with k columns of U."""
     number = np.dtype(dtype).type
-    bits = np.finfo(dtype).bits
-    (low, high), larger = _RANGES[bits, 4], _COMMON[bits]
+    low, high, larger = RANGES[np.finfo(dtype).bits, 4]
     framed = n == 3
     # the rows of the buffer: G and the frame by columns, the squares of the columns, z and t, and
     # one more: the triangle of G^T G lies from S on, before all of these
@@ -451,7 +424,7 @@ def svd_kernel(m: int, n: int, k: int, vectors: bool, dtype: str) -> Kernel:
                             _complete(u[start + l], s[start + l], eps)
                 if outside:
                     for l in range(count):
-                        _scale_back(s[start + l], exponents[l])
+                        scaled(s[start + l], 0, n, exponents[l])
                         if vectors and s[start + l, 0] != s[start + l, 0]:
                             u[start + l] = np.nan
                             vh[start + l] = np.nan

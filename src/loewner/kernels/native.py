@@ -81,7 +81,7 @@ def kept(compiler: Any, signature: Any, function: Callable[..., Any], name: str)
 @functools.cache
 def _stamp() -> str:
     """Of the files whose constants and functions are compiled into kernels of other files."""
-    names = "dqds.py", "native.py", "product.py", "rows.py", "tape.py"
+    names = "dqds.py", "jacobi.py", "native.py", "product.py", "rows.py", "tape.py"
     text = b"".join(Path(__file__).with_name(x).read_bytes() for x in names)
     return hashlib.sha256(text).hexdigest()[:8]
 
@@ -183,13 +183,17 @@ def taken(address):
 
 
 @numba.njit(**OPTIONS)
-def power(exponent, one):
-    """Two numbers of the kind of `one`, the product of which is 2^exponent.
+def scaled(x, first, count, exponent):
+    """So many numbers of x, from the first on, times 2^exponent, in place.
 
-    To multiply by in turn, since that power may itself leave the range.
+    In two steps, since that power may itself leave the range.
     """
-    half = exponent // 2
-    return math.ldexp(one, half), math.ldexp(one, exponent - half)
+    if exponent == 0:
+        return
+    one, half = x.dtype.type(1), exponent // 2
+    lower, upper = math.ldexp(one, half), math.ldexp(one, exponent - half)
+    for i in range(first, first + count):
+        x[i] = x[i] * lower * upper
 
 
 @numba.njit(**OPTIONS)
